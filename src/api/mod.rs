@@ -1,0 +1,1 @@
+//! Every API that is compatible with something, and our own.

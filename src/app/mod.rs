@@ -1,0 +1,1 @@
+//! Composition: configuration, build, run, reload.

@@ -1,0 +1,9 @@
+//! Seams to the machine: time, disk, randomness and background tasks, each with a simulated twin.
+//!
+//! Nothing above this row asks the operating system for time, files, random numbers or threads by itself, so that
+//! one seed can drive a whole simulated life of the store.
+
+pub mod clock;
+pub mod drain;
+pub mod rng;
+pub mod tasks;

@@ -1,0 +1,130 @@
+//! The only place that starts tasks and threads. Kinds are a closed list, so that `/metrics` can name each.
+
+#![allow(clippy::disallowed_methods, reason = "this is the seam that the ban points to")]
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tokio::task::JoinHandle;
+
+/// What a task is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum TaskKind {
+    Listener,
+    Connection,
+    Scrape,
+    Discovery,
+    Query,
+    Maintenance,
+    WalCommit,
+    HostCollector,
+    RuleGroup,
+    Notification,
+    Telemetry,
+    Signal,
+}
+
+impl TaskKind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 12] = [
+        Self::Listener,
+        Self::Connection,
+        Self::Scrape,
+        Self::Discovery,
+        Self::Query,
+        Self::Maintenance,
+        Self::WalCommit,
+        Self::HostCollector,
+        Self::RuleGroup,
+        Self::Notification,
+        Self::Telemetry,
+        Self::Signal,
+    ];
+
+    /// The name in logs and in the label `kind` of `novascope_tasks`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Listener => "listener",
+            Self::Connection => "connection",
+            Self::Scrape => "scrape",
+            Self::Discovery => "discovery",
+            Self::Query => "query",
+            Self::Maintenance => "maintenance",
+            Self::WalCommit => "wal_commit",
+            Self::HostCollector => "host_collector",
+            Self::RuleGroup => "rule_group",
+            Self::Notification => "notification",
+            Self::Telemetry => "telemetry",
+            Self::Signal => "signal",
+        }
+    }
+}
+
+/// Starts tasks and counts those that run. Clones share the counts.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks(Arc<[AtomicI64; TaskKind::ALL.len()]>);
+
+impl Tasks {
+    /// Starts a future on the current tokio runtime.
+    pub fn spawn<F>(&self, kind: TaskKind, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let running = self.enter(kind);
+        tokio::spawn(async move {
+            let _running = running;
+            future.await
+        })
+    }
+
+    /// Runs a function that blocks or computes for long on tokio's blocking pool.
+    pub fn spawn_blocking<F, T>(&self, kind: TaskKind, work: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let running = self.enter(kind);
+        tokio::task::spawn_blocking(move || {
+            let _running = running;
+            work()
+        })
+    }
+
+    /// Starts a named thread of its own, for work that lasts as long as the process.
+    pub fn thread<F, T>(&self, kind: TaskKind, work: F) -> std::io::Result<std::thread::JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let running = self.enter(kind);
+        std::thread::Builder::new().name(kind.name().to_owned()).spawn(move || {
+            let _running = running;
+            work()
+        })
+    }
+
+    /// How many tasks of this kind run now.
+    pub fn running(&self, kind: TaskKind) -> i64 {
+        self.0[kind as usize].load(Ordering::Relaxed)
+    }
+
+    fn enter(&self, kind: TaskKind) -> Running {
+        self.0[kind as usize].fetch_add(1, Ordering::Relaxed);
+        Running { tasks: self.clone(), kind }
+    }
+}
+
+/// Counts a task down when it ends, also by a panic.
+struct Running {
+    tasks: Tasks,
+    kind: TaskKind,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tasks.0[self.kind as usize].fetch_sub(1, Ordering::Relaxed);
+    }
+}

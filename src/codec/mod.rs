@@ -1,0 +1,1 @@
+//! Column codecs: one file a codec, chosen by estimate, pick, encode.

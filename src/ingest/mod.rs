@@ -1,0 +1,1 @@
+//! Protocols in: one folder a protocol.

@@ -1,0 +1,39 @@
+//! novascope: one process that takes in metrics, keeps them at one-second resolution and answers PromQL.
+//!
+//! Modules stand in rows; a module uses itself and lower rows, never its own row (`tests/tidy` checks it).
+//! docs/ARCHITECTURE.md has the invariants of each and the glossary.
+
+// Row 0: seams to the machine, and wire structures.
+pub mod base;
+pub mod proto;
+
+// Row 1: the nouns of the field, our own counters, embedded pages.
+pub mod model;
+pub mod telemetry;
+pub mod ui;
+
+// Row 2: column codecs, the query language, listeners.
+pub mod codec;
+pub mod promql;
+pub mod server;
+
+// Row 3: the durable substrate of every signal.
+pub mod storage;
+
+// Row 4: the signal stores.
+pub mod metrics;
+
+// Row 5: protocols in, queries over the stores, notifications out.
+pub mod ingest;
+pub mod notify;
+pub mod query;
+
+// Row 6: recording and alerting rules, objectives.
+pub mod rules;
+
+// Row 7: every HTTP and gRPC interface.
+pub mod api;
+
+// Rows 8 and 9: composition, and commands.
+pub mod app;
+pub mod cli;

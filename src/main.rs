@@ -1,0 +1,3 @@
+//! The `novascope` binary: see `novascope::cli` for its commands.
+
+fn main() {}

@@ -1,0 +1,10 @@
+//! The nouns of the field: labels, matchers, samples, histograms, exemplars, metadata.
+//!
+//! Everything here is plain data without I/O. Times are milliseconds since the Unix epoch.
+
+pub mod exemplar;
+pub mod histogram;
+pub mod labels;
+pub mod matcher;
+pub mod metadata;
+pub mod sample;

@@ -1,0 +1,146 @@
+//! Where samples come from: the only door from the language to a store.
+
+use std::sync::Arc;
+
+use crate::model::histogram::Histogram;
+use crate::model::labels::Labels;
+use crate::model::matcher::Matcher;
+
+/// What a selector of a query will need.
+#[derive(Clone, Debug)]
+pub struct Select {
+    pub matchers: Vec<Matcher>,
+    /// First and last millisecond that may be read, both included.
+    pub mint: i64,
+    pub maxt: i64,
+    pub hints: Hints,
+}
+
+/// What the selector is for, so that a store may answer from a coarser tier or without decoding.
+#[derive(Clone, Debug, Default)]
+pub struct Hints {
+    /// Milliseconds between evaluations; 0 for an instant query.
+    pub step: i64,
+    /// Width of the range selector in milliseconds; 0 for an instant selector.
+    pub range: i64,
+    /// The function or aggregation directly around the selector, or empty.
+    pub function: &'static str,
+    /// Only labels are asked for: `read` will not be called.
+    pub labels_only: bool,
+}
+
+/// A store, seen by the language.
+pub trait Source: Send + Sync {
+    /// The series that match and may have samples in the range, in ascending order of labels. The set is a snapshot:
+    /// what is appended later may or may not be seen by `read`, but nothing that was there at the call goes missing.
+    fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, SourceError>;
+}
+
+/// The series that a [`Select`] found. `read` may be called from several threads at once.
+pub trait SeriesSet: Send + Sync {
+    fn len(&self) -> usize;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Labels of series `index`, which is below `len()`.
+    fn labels(&self, index: usize) -> &Labels;
+
+    /// Appends the samples of series `index` inside the range of the select, ascending in time, to a cleared column.
+    fn read(&self, index: usize, column: &mut Column) -> Result<(), SourceError>;
+
+    /// What the answer lacks or was made from, as texts for `warnings` and `infos` of the API.
+    fn notes(&self) -> Notes {
+        Notes::default()
+    }
+}
+
+/// Texts that go with an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    pub warnings: Vec<String>,
+    pub infos: Vec<String>,
+}
+
+/// The samples of one series, by column. Reused between series to keep its allocations.
+#[derive(Clone, Debug, Default)]
+pub struct Column {
+    /// Milliseconds, ascending, without repeats.
+    pub times: Vec<i64>,
+    /// One for each time; unspecified where `histograms` has one. Staleness markers are kept bit for bit.
+    pub values: Vec<f64>,
+    /// Empty where the series has only floats, else one entry for each time.
+    pub histograms: Vec<Option<Arc<Histogram>>>,
+    /// Start timestamps, 0 where unknown. Empty where none is known, else one for each time.
+    pub starts: Vec<i64>,
+}
+
+impl Column {
+    pub fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        self.times.clear();
+        self.values.clear();
+        self.histograms.clear();
+        self.starts.clear();
+    }
+
+    /// Appends a float. `start` is 0 where unknown.
+    pub fn push_float(&mut self, time: i64, start: i64, value: f64) {
+        self.push_start(start);
+        self.times.push(time);
+        self.values.push(value);
+        if !self.histograms.is_empty() {
+            self.histograms.push(None);
+        }
+    }
+
+    /// Appends a native histogram. `start` is 0 where unknown.
+    pub fn push_histogram(&mut self, time: i64, start: i64, histogram: Arc<Histogram>) {
+        self.push_start(start);
+        self.histograms.resize(self.times.len(), None);
+        self.histograms.push(Some(histogram));
+        self.times.push(time);
+        self.values.push(0.0);
+    }
+
+    fn push_start(&mut self, start: i64) {
+        if start != 0 || !self.starts.is_empty() {
+            self.starts.resize(self.times.len(), 0);
+            self.starts.push(start);
+        }
+    }
+}
+
+/// Why a store could not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    #[error("{0}")]
+    Limit(String),
+    #[error("{0}")]
+    Storage(String),
+    #[error("query was cancelled")]
+    Cancelled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_after_floats_fills_the_column() {
+        let mut column = Column::default();
+        column.push_float(1, 0, 2.0);
+        column.push_histogram(2, 1, Arc::new(Histogram::default()));
+        column.push_float(3, 0, 4.0);
+        assert_eq!(column.histograms.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(column.starts, [0, 1, 0]);
+    }
+}

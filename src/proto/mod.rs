@@ -1,0 +1,1 @@
+//! Wire structures of the protocols that are decoded with generated code.

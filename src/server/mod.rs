@@ -1,0 +1,1 @@
+//! Listeners, limits, compression and the one error map.

@@ -1,0 +1,1 @@
+//! The durable substrate: write-ahead log, blocks, manifest.

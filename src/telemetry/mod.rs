@@ -1,0 +1,1 @@
+//! Our own counters, gauges and histograms: what novascope tells about itself.
