@@ -1,0 +1,113 @@
+//! What is wrapped around every HTTP handler: request log, panic to 500, CORS, compression of answers.
+
+use std::any::Any;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use http::Method;
+use http::header::ORIGIN;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::{CompressionLayer, CompressionLevel};
+
+use crate::base::clock::Clock;
+use crate::server::cors::Cors;
+use crate::server::error::{Failure, Kind};
+
+/// What the layers need to know.
+#[derive(Clone, Debug)]
+pub struct Layers {
+    pub clock: Clock,
+    pub cors: Cors,
+}
+
+/// Wraps a router. gzip is the only encoding offered: Grafana's resource path fails on zstd, and whoever offers zstd
+/// offers gzip too. Level 1, because answers are made once and read once.
+pub fn wrap(router: Router, layers: Layers) -> Router {
+    router
+        .layer(CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest))
+        .layer(from_fn_with_state(layers.cors, cors))
+        .layer(CatchPanicLayer::custom(|panic| answer_panic(&panic)))
+        .layer(from_fn_with_state(layers.clock, log))
+}
+
+async fn cors(State(cors): State<Cors>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(ORIGIN).cloned();
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response = if preflight {
+        let mut empty = Response::default();
+        *empty.status_mut() = http::StatusCode::NO_CONTENT;
+        empty
+    } else {
+        next.run(request).await
+    };
+    cors.apply(origin.as_ref(), response.headers_mut());
+    response
+}
+
+async fn log(State(clock): State<Clock>, request: Request, next: Next) -> Response {
+    let began = clock.monotonic();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    let ms = (clock.monotonic().saturating_sub(began)).as_secs_f64() * 1e3;
+    // 503 is how overload is answered and counted elsewhere: at that moment a log line per request would add to it.
+    if response.status().is_server_error() && status != 503 {
+        tracing::warn!(%method, path, status, ms, "request failed");
+    } else {
+        tracing::debug!(%method, path, status, ms, "request");
+    }
+    response
+}
+
+fn answer_panic(panic: &Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("panic without a message");
+    tracing::error!(panic = text, "a request handler panicked");
+    Failure::new(Kind::Internal, "the server failed on this request; its log says more").into_json()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn call(request: http::request::Builder) -> Response {
+        let router = Router::new()
+            .route("/text", get(|| async { "x".repeat(1000) }))
+            .route("/panic", get(|| async { [0][std::hint::black_box(1)].to_string() }));
+        let layers = Layers { clock: Clock::simulated(0).0, cors: Cors::Any };
+        wrap(router, layers).oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn answers_are_gzip_even_if_zstd_is_offered_first() {
+        let response = call(Request::get("/text").header("accept-encoding", "zstd, br, gzip;q=0.5")).await;
+        assert_eq!(response.headers()["content-encoding"], "gzip");
+        let response = call(Request::get("/text").header("accept-encoding", "zstd, br")).await;
+        assert!(response.headers().get("content-encoding").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_in_json() {
+        let response = call(Request::get("/panic")).await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()["content-type"], "application/json");
+    }
+
+    #[tokio::test]
+    async fn a_preflight_is_answered_for_every_path() {
+        let response = call(Request::options("/api/v1/query").header("origin", "http://grafana")).await;
+        assert_eq!(response.status(), 204);
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+        assert_eq!(response.headers()["vary"], "origin");
+    }
+}
