@@ -86,7 +86,8 @@ impl FromStr for Period {
             total = number.checked_mul(*millis).and_then(|part| total.checked_add(part)).ok_or_else(range)?;
             rest = after;
         }
-        Ok(Self(total))
+        // The longest that Prometheus can hold in nanoseconds, 292 years.
+        if total <= i64::MAX / 1_000_000 { Ok(Self(total)) } else { Err(range()) }
     }
 }
 
