@@ -1,5 +1,5 @@
 //! Seams to the machine: time, disk, randomness and background tasks, each with a simulated twin.
-//! Beside them [`units`]: durations and sizes as people write them.
+//! Beside them the reading of configuration: [`units`] as people write them, and [`yaml`] files.
 //!
 //! Nothing above this row asks the operating system for time, files, random numbers or threads by itself, so that
 //! one seed can drive a whole simulated life of the store.
@@ -9,3 +9,4 @@ pub mod drain;
 pub mod rng;
 pub mod tasks;
 pub mod units;
+pub mod yaml;
