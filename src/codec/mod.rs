@@ -1,1 +1,3 @@
 //! Column codecs: one file a codec, chosen by estimate, pick, encode.
+
+pub mod prometheus;
