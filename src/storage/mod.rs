@@ -1,1 +1,3 @@
 //! The durable substrate: write-ahead log, blocks, manifest.
+
+pub mod tsdb;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Encoding;
-use super::bits::{BitReader, ChunkError, XorColumn};
+use super::bits::{BitReader, BitWriter, ChunkError, XorColumn};
 use crate::model::histogram::{CUSTOM_BUCKETS_SCHEMA, Histogram, ResetHint, Span};
 use crate::model::sample::{STALE_NAN, is_stale};
 
@@ -230,12 +230,129 @@ impl Counts {
     }
 }
 
+/// Encodes histograms, ascending in time, as float-histogram chunks: a new one where the layout or the hint changes.
+/// A staleness marker has no layout of its own and stays in the chunk before it.
+pub fn encode(samples: &[(i64, Arc<Histogram>)]) -> Vec<EncodedChunk> {
+    let mut chunks = Vec::new();
+    let mut rest = samples;
+    while let Some((_, first)) = rest.first() {
+        let fits = |(_, next): &(i64, Arc<Histogram>)| {
+            is_stale(next.sum) || (next.reset_hint != ResetHint::Reset && has_layout_of(next, first))
+        };
+        let more = rest.iter().skip(1).take(usize::from(u16::MAX) - 1).take_while(|next| fits(next)).count();
+        let (run, after) = rest.split_at(1 + more);
+        chunks.push(encode_run(run, first));
+        rest = after;
+    }
+    chunks
+}
+
+/// A chunk and the times of its first and last sample.
+#[derive(Clone, Debug)]
+pub struct EncodedChunk {
+    pub mint: i64,
+    pub maxt: i64,
+    pub data: Vec<u8>,
+}
+
+fn has_layout_of(histogram: &Histogram, first: &Histogram) -> bool {
+    histogram.schema == first.schema
+        && histogram.zero_threshold.to_bits() == first.zero_threshold.to_bits()
+        && histogram.positive_spans == first.positive_spans
+        && histogram.negative_spans == first.negative_spans
+        && histogram.custom_values == first.custom_values
+        && (histogram.reset_hint == ResetHint::Gauge) == (first.reset_hint == ResetHint::Gauge)
+}
+
+fn encode_run(run: &[(i64, Arc<Histogram>)], first: &Histogram) -> EncodedChunk {
+    let flags = match first.reset_hint {
+        ResetHint::Unknown => 0,
+        ResetHint::NotReset => 0b0100_0000,
+        ResetHint::Reset => 0b1000_0000,
+        ResetHint::Gauge => 0b1100_0000,
+    };
+    let [high, low] = (run.len() as u16).to_be_bytes();
+    let mut bits = BitWriter::after(vec![high, low, flags]);
+    write_layout(first, &mut bits);
+    let mut columns: Vec<XorColumn> = Vec::new();
+    let mut sum = XorColumn::starting_with(first.sum);
+    let (mut time, mut delta) = (0_i64, 0_i64);
+    for (index, (at, histogram)) in run.iter().enumerate() {
+        let row = [histogram.count, histogram.zero_count].into_iter();
+        let row =
+            row.chain(histogram.positive_buckets.iter().copied()).chain(histogram.negative_buckets.iter().copied());
+        if index == 0 {
+            bits.varbit_int(*at);
+            for (place, value) in row.enumerate() {
+                columns.push(XorColumn::starting_with(value));
+                bits.bits(value.to_bits(), 64);
+                if place == 1 {
+                    bits.bits(first.sum.to_bits(), 64);
+                }
+            }
+        } else {
+            let step = at.wrapping_sub(time);
+            bits.varbit_int(step.wrapping_sub(delta));
+            delta = step;
+            for (place, (value, column)) in row.zip(&mut columns).enumerate() {
+                // A staleness marker repeats the counts and ends behind its sum.
+                if is_stale(histogram.sum) && place < 2 {
+                    bits.bit(false);
+                } else {
+                    column.write(value, &mut bits);
+                }
+                if place == 1 {
+                    sum.write(histogram.sum, &mut bits);
+                    if is_stale(histogram.sum) {
+                        break;
+                    }
+                }
+            }
+        }
+        time = *at;
+    }
+    EncodedChunk { mint: run[0].0, maxt: time, data: bits.bytes }
+}
+
+fn write_layout(histogram: &Histogram, bits: &mut BitWriter) {
+    let threshold = histogram.zero_threshold;
+    let exponent = (threshold.to_bits() >> 52) as i64 - 1022;
+    let is_power_of_two = threshold > 0.0 && threshold.to_bits() & ((1 << 52) - 1) == 0;
+    if threshold == 0.0 {
+        bits.bits(0, 8);
+    } else if is_power_of_two && (-242..=11).contains(&exponent) {
+        bits.bits((exponent + 243) as u64, 8);
+    } else {
+        bits.bits(255, 8);
+        bits.bits(threshold.to_bits(), 64);
+    }
+    bits.varbit_int(i64::from(histogram.schema));
+    for spans in [&histogram.positive_spans, &histogram.negative_spans] {
+        bits.varbit_uint(spans.len() as u64);
+        for span in spans {
+            bits.varbit_uint(u64::from(span.length));
+            bits.varbit_int(i64::from(span.offset));
+        }
+    }
+    if histogram.schema == CUSTOM_BUCKETS_SCHEMA {
+        bits.varbit_uint(histogram.custom_values.len() as u64);
+        for &bound in histogram.custom_values.iter() {
+            let thousandths = (bound * 1000.0).round();
+            if (0.0..=33_554_430.0).contains(&(bound * 1000.0)) && thousandths / 1000.0 == bound {
+                bits.varbit_uint(thousandths as u64 + 1);
+            } else {
+                bits.bit(false);
+                bits.bits(bound.to_bits(), 64);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::prometheus::bits::BitWriter;
 
     /// Two integer histograms, written by hand after docs/format/chunks.md.
     #[test]
@@ -271,6 +388,46 @@ mod tests {
             ]
         );
         assert_eq!(out[0].1.zero_threshold, 2_f64.powi(-128));
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let at = |n: f64| Histogram {
+            schema: 2,
+            zero_threshold: 0.001,
+            count: 10.0 * n,
+            zero_count: n,
+            sum: 1.5 * n,
+            positive_spans: vec![Span { offset: -3, length: 2 }],
+            positive_buckets: vec![4.0 * n, 3.0],
+            negative_spans: vec![Span { offset: 0, length: 1 }],
+            negative_buckets: vec![2.0],
+            ..Histogram::default()
+        };
+        let custom = Histogram {
+            schema: CUSTOM_BUCKETS_SCHEMA,
+            custom_values: Arc::from([0.5, 1e9, -2.0]),
+            reset_hint: ResetHint::NotReset,
+            ..Histogram::default()
+        };
+        let stale = Histogram { sum: STALE_NAN, ..Histogram::default() };
+        let samples: Vec<_> = [at(1.0), at(2.0), stale, at(3.0), custom]
+            .into_iter()
+            .zip([1_000, 2_000, 3_000, 4_007, 5_000])
+            .map(|(histogram, time)| (time, Arc::new(histogram)))
+            .collect();
+        let chunks = encode(&samples);
+        assert_eq!(chunks.iter().map(|c| (c.mint, c.maxt)).collect::<Vec<_>>(), [(1_000, 4_007), (5_000, 5_000)]);
+        let mut out = Vec::new();
+        for chunk in &chunks {
+            decode(Encoding::FloatHistogram, &chunk.data, &mut out).unwrap();
+        }
+        assert_eq!(out.len(), samples.len());
+        for ((time, decoded), (expected_time, expected)) in out.iter().zip(&samples) {
+            let hint = decoded.reset_hint;
+            let decoded = Histogram { reset_hint: expected.reset_hint, ..Histogram::clone(decoded) };
+            assert_eq!((time, format!("{decoded:?}")), (expected_time, format!("{expected:?}")), "{hint:?}");
+        }
     }
 
     proptest! {
