@@ -1,1 +1,3 @@
 //! Protocols in: one folder a protocol.
+
+pub mod exposition;
