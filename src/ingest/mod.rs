@@ -1,3 +1,4 @@
 //! Protocols in: one folder a protocol.
 
 pub mod exposition;
+pub mod host;

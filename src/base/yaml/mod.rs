@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(text: &str, expect: Expect) {
+    fn check(text: &str, expect: &Expect) {
         let variable = |name: &str| (name == "SECRET").then(|| "hunter2".to_owned());
         expect.assert_eq(&read_with::<File>("a.yml", text, variable).unwrap_err().to_string());
     }
@@ -136,14 +136,14 @@ mod tests {
     fn a_misspelt_key_is_named_with_its_place_and_the_right_one() {
         check(
             "ports: []\nscrape_intervall: 5s\n",
-            expect![[r#"
+            &expect![[r#"
                 a.yml:2:1: unknown key "scrape_intervall": did you mean "scrape_interval"?
                   scrape_intervall: 5s
                   ^"#]],
         );
         check(
             "teapot: 1",
-            expect![[r#"
+            &expect![[r#"
                 a.yml:1:1: unknown key "teapot"; the known keys are scrape_interval, ports
                   teapot: 1
                   ^"#]],
@@ -154,14 +154,14 @@ mod tests {
     fn a_bad_value_is_shown_in_its_line() {
         check(
             "scrape_interval: 5 minutes",
-            expect![[r#"
+            &expect![[r#"
             a.yml:1:18: not a valid duration string: "5 minutes" (write 15s, 1m30s, 100ms; units y, w, d, h, m, s, ms in this order)
               scrape_interval: 5 minutes
                                ^"#]],
         );
         check(
             "ports: [\n",
-            expect![[r#"
+            &expect![[r#"
             a.yml:1:8: unclosed bracket '['
               ports: [
                      ^"#]],
@@ -172,14 +172,14 @@ mod tests {
     fn the_value_of_a_variable_is_not_shown() {
         check(
             "ports: [${SECRET}]",
-            expect![[r#"
+            &expect![[r#"
             a.yml:1:9: invalid u16
               ports: [${SECRET}]
                       ^"#]],
         );
         check(
             "# ${NOT_READ}\nports: [${UNSET}]",
-            expect![[r#"
+            &expect![[r#"
             a.yml:2:9: environment variable UNSET is not set; set it or write ${UNSET:-default}
               ports: [${UNSET}]
                       ^"#]],
