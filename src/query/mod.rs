@@ -1,1 +1,311 @@
-//! The stores behind the traits of the languages, with admission, limits and the query log.
+//! Queries over the store: admission, budgets, cancellation, the list of what runs, and the log of what ran.
+//!
+//! A query waits for its turn at the [`gate`], evaluates on a blocking thread and stops within a moment when its time
+//! is up, its client leaves or an operator kills it. Promises: no more queries evaluate at the same time than the
+//! configuration says; queries that read nothing never wait; every query is counted, logged and listed with the
+//! dashboard and panel that asked. Does not know HTTP beyond the kinds of failure, nor formats of answers.
+
+pub mod active;
+pub mod config;
+pub mod error;
+pub mod gate;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::base::clock::Clock;
+use crate::base::tasks::{TaskKind, Tasks};
+use crate::query::active::{ActiveQueries, ActiveQuery, Asker, Question, cut};
+use crate::query::config::Config;
+use crate::query::error::QueryError;
+use crate::query::gate::Gate;
+use crate::telemetry::{Counters, Gauges, Histograms};
+
+static QUERIES: Counters<2> =
+    Counters::new("novascope_queries_total", "Queries, by what they ask for and how they ended.", ["kind", "result"]);
+static SECONDS: Histograms<1> =
+    Histograms::new("novascope_query_duration_seconds", "Time from arrival to the end of evaluation.", ["kind"]);
+static WAIT_SECONDS: Histograms<0> =
+    Histograms::new("novascope_query_wait_seconds", "Time that queries waited for their turn.", []);
+static SAMPLES: Counters<0> = Counters::new("novascope_query_samples_total", "Samples that queries read.", []);
+static RUNNING: Gauges<0> = Gauges::new("novascope_queries_running", "Queries that run or wait.", []);
+
+/// What a query asks of the store; the label `kind` of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryKind {
+    Instant,
+    Range,
+    Series,
+    Labels,
+    Exemplars,
+    Federate,
+}
+
+impl QueryKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Instant => "instant",
+            Self::Range => "range",
+            Self::Series => "series",
+            Self::Labels => "labels",
+            Self::Exemplars => "exemplars",
+            Self::Federate => "federate",
+        }
+    }
+}
+
+/// A query to be admitted.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub kind: QueryKind,
+    pub question: Question,
+    pub asker: Asker,
+    /// What the client allows; the configured timeout is the most.
+    pub timeout: Option<Duration>,
+    /// It reads no series, so it need not wait for a seat.
+    pub light: bool,
+}
+
+/// What an evaluation needs to know of its surroundings.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Set when the evaluation shall stop.
+    pub cancel: Arc<AtomicBool>,
+    /// How long the query waited for its turn.
+    pub waited: Duration,
+    samples: Arc<AtomicU64>,
+}
+
+impl Run {
+    /// Adds samples to what the query is said to have read.
+    pub fn add_samples(&self, samples: u64) {
+        self.samples.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+}
+
+/// Admits and runs queries. One for the process; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Queries {
+    clock: Clock,
+    tasks: Tasks,
+    config: Arc<Config>,
+    gate: Gate,
+    active: ActiveQueries,
+}
+
+impl Queries {
+    pub fn new(clock: Clock, tasks: Tasks, config: Config) -> Self {
+        let gate = Gate::new(config.seats(), config.queue);
+        Self { clock, tasks, config: Arc::new(config), gate, active: ActiveQueries::default() }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn active(&self) -> &ActiveQueries {
+        &self.active
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Runs `work` on a blocking thread when it is this query's turn. Dropping the future stops the work.
+    pub async fn run<T, W>(&self, job: Job, work: W) -> Result<T, QueryError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Run) -> Result<T, QueryError> + Send + 'static,
+    {
+        let began = self.clock.monotonic();
+        let kind = job.kind;
+        let entry = self.active.enter(job.question.clone(), job.asker.clone(), began);
+        let mut running = Running::enter(kind);
+        let samples = Arc::<AtomicU64>::default();
+        let run =
+            Run { cancel: Arc::clone(&entry.query.cancel), waited: Duration::ZERO, samples: Arc::clone(&samples) };
+        let result = self.admit(job, run, work).await;
+        running.ended = true;
+        drop(running);
+        let took = self.clock.monotonic().saturating_sub(began);
+        let samples = samples.load(Ordering::Relaxed);
+        // An operator's order is told from a client that left by who set it; the client is not there to read this.
+        let result = match result {
+            Err(QueryError::Canceled(_)) if entry.query.killed.load(Ordering::Relaxed) => {
+                Err(QueryError::Canceled("expression evaluation: it was stopped by an operator"))
+            }
+            other => other,
+        };
+        self.account(kind, &entry.query, Ended { took, samples, error: result.as_ref().err() });
+        result
+    }
+
+    async fn admit<T, W>(&self, job: Job, mut run: Run, work: W) -> Result<T, QueryError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Run) -> Result<T, QueryError> + Send + 'static,
+    {
+        let configured = self.config.timeout.as_duration();
+        let timeout = job.timeout.map_or(configured, |asked| asked.min(configured));
+        let began = self.clock.monotonic();
+        let seat = if job.light {
+            None
+        } else {
+            match tokio::time::timeout(timeout, self.gate.enter(job.asker.key())).await {
+                Err(_) => return Err(QueryError::Timeout("query queue")),
+                Ok(Err(_)) => return Err(QueryError::Overload),
+                Ok(Ok(seat)) => Some(seat),
+            }
+        };
+        run.waited = self.clock.monotonic().saturating_sub(began);
+        WAIT_SECONDS.get().observe_seconds(run.waited);
+        let cancel = Arc::clone(&run.cancel);
+        let left = timeout.saturating_sub(run.waited);
+        let evaluation = self.tasks.spawn_blocking(TaskKind::Query, move || {
+            // The seat is given back when the thread is free again, not when the client stopped waiting.
+            let _seat = seat;
+            work(&run)
+        });
+        match tokio::time::timeout(left, evaluation).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => {
+                tracing::error!(%error, query = cut(&job.question.query), "a query panicked");
+                Err(QueryError::Internal("the evaluation failed; the server's log says more".to_owned()))
+            }
+            Err(_) => {
+                cancel.store(true, Ordering::Relaxed);
+                Err(QueryError::Timeout("expression evaluation"))
+            }
+        }
+    }
+
+    fn account(&self, kind: QueryKind, query: &ActiveQuery, ended: Ended<'_>) {
+        let Ended { took, samples, error } = ended;
+        let result = error.map_or("ok", QueryError::result_name);
+        QUERIES.with([kind.name(), result]).inc();
+        SECONDS.with([kind.name()]).observe_seconds(took);
+        SAMPLES.get().add(samples);
+        self.active.finished(query, took, samples, error.is_some());
+        let Question { query: text, start, end, step } = &query.question;
+        let (text, client, ms) = (cut(text), query.asker.client.as_str(), took.as_secs_f64() * 1e3);
+        let origin = Origin(&query.asker.origin);
+        let kind = kind.name();
+        if took >= self.config.log_slower_than.as_duration() {
+            tracing::info!(kind, query = text, start, end, step, ms, samples, result, client, %origin, "slow query");
+        } else {
+            tracing::debug!(kind, query = text, start, end, step, ms, samples, result, client, %origin, "query");
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Ended<'a> {
+    took: Duration,
+    samples: u64,
+    error: Option<&'a QueryError>,
+}
+
+/// `dashboard=abc panel=4`.
+struct Origin<'a>(&'a [(&'static str, String)]);
+
+impl std::fmt::Display for Origin<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, (name, value)) in self.0.iter().enumerate() {
+            write!(f, "{}{name}={value}", if at > 0 { " " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts a query as running until dropped, and as cancelled where it did not come to an end.
+struct Running {
+    kind: QueryKind,
+    ended: bool,
+}
+
+impl Running {
+    fn enter(kind: QueryKind) -> Self {
+        RUNNING.get().add(1.0);
+        Self { kind, ended: false }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.get().add(-1.0);
+        if !self.ended {
+            QUERIES.with([self.kind.name(), "canceled"]).inc();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::units::Period;
+
+    fn queries(config: Config) -> Queries {
+        Queries::new(Clock::real(), Tasks::default(), config)
+    }
+
+    fn job(light: bool, timeout: Option<Duration>) -> Job {
+        let question = Question { query: "up".to_owned(), ..Question::default() };
+        Job { kind: QueryKind::Instant, question, asker: Asker::default(), timeout, light }
+    }
+
+    fn until_cancelled(run: &Run) -> Result<(), QueryError> {
+        while !run.is_cancelled() {
+            std::thread::yield_now();
+        }
+        Err(QueryError::Canceled("expression evaluation"))
+    }
+
+    #[tokio::test]
+    async fn a_query_beyond_its_time_is_answered_and_stopped() {
+        let queries = queries(Config { timeout: Period::from_millis(60_000), ..Config::default() });
+        let result = queries.run(job(false, Some(Duration::from_millis(5))), until_cancelled).await;
+        assert_eq!(result, Err(QueryError::Timeout("expression evaluation")));
+        assert!(queries.active().list().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_takes_its_query_with_it() {
+        let queries = queries(Config { concurrency: 1, ..Config::default() });
+        let mut left = Box::pin(queries.run(job(false, None), until_cancelled));
+        assert!(futures_util::poll!(left.as_mut()).is_pending());
+        drop(left);
+        // The only seat comes back when the thread has seen the order.
+        let next = queries.run(job(false, Some(Duration::from_secs(5))), |_| Ok(7)).await;
+        assert_eq!(next, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_query_that_reads_nothing_does_not_wait() {
+        let queries = queries(Config { concurrency: 1, queue: 0, ..Config::default() });
+        let mut busy = Box::pin(queries.run(job(false, None), until_cancelled));
+        assert!(futures_util::poll!(busy.as_mut()).is_pending());
+        assert_eq!(queries.run(job(false, None), |_| Ok(1)).await, Err(QueryError::Overload));
+        assert_eq!(queries.run(job(true, None), |_| Ok(1)).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn an_operator_may_kill_a_query() {
+        let queries = queries(Config::default());
+        let mut running = Box::pin(queries.run(job(false, None), until_cancelled));
+        assert!(futures_util::poll!(running.as_mut()).is_pending());
+        assert!(queries.active().kill(queries.active().list()[0].id));
+        let error = running.await.unwrap_err();
+        assert_eq!(error.to_string(), "query was canceled in expression evaluation: it was stopped by an operator");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error() {
+        let error = queries(Config::default()).run::<(), _>(job(false, None), |_| panic!("bug")).await.unwrap_err();
+        assert_eq!(error.result_name(), "internal");
+    }
+}
