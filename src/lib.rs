@@ -12,10 +12,11 @@ pub mod model;
 pub mod telemetry;
 pub mod ui;
 
-// Row 2: column codecs, the query language, listeners.
+// Row 2: column codecs, the query language, listeners, Go templates.
 pub mod codec;
 pub mod promql;
 pub mod server;
+pub mod template;
 
 // Row 3: the durable substrate of every signal.
 pub mod storage;
