@@ -3,6 +3,7 @@
 //! Everything here is plain data without I/O. Times are milliseconds since the Unix epoch.
 
 pub mod exemplar;
+pub mod float_text;
 pub mod histogram;
 pub mod labels;
 pub mod matcher;
