@@ -17,7 +17,7 @@ pub(super) fn call(name: &str, args: &[Value]) -> Option<Result<Value, String>> 
         "or" => last_or(args, Value::is_true),
         "not" => one(args, "not").map(|value| Value::Bool(!value.is_true())),
         "len" => one(args, "len").and_then(|value| {
-            let length = value.len().ok_or_else(|| format!("len of type {}", value.type_name()))?;
+            let length = value.length().ok_or_else(|| format!("len of type {}", value.type_name()))?;
             Ok(Value::Int(length as i64))
         }),
         "index" => index(args),
@@ -99,7 +99,7 @@ fn index(args: &[Value]) -> Result<Value, String> {
 
 fn slice(args: &[Value]) -> Result<Value, String> {
     let (first, bounds) = args.split_first().ok_or("wrong number of args for slice: want at least 1 got 0")?;
-    let length = first.len().ok_or_else(|| format!("can't slice item of type {}", first.type_name()))?;
+    let length = first.length().ok_or_else(|| format!("can't slice item of type {}", first.type_name()))?;
     let bound = |at: usize, default: usize| match bounds.get(at) {
         None => Ok(default),
         Some(Value::Int(bound)) => usize::try_from(*bound)

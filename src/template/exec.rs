@@ -8,6 +8,15 @@ use super::{Functions, Run, TemplateError, Templates, builtins};
 /// Nested calls of templates; Go allows 100,000, which is a stack we do not have.
 const CALL_DEPTH_MAX: usize = 100;
 
+/// The arguments of a function or method, not yet evaluated.
+struct Args<'a> {
+    exprs: &'a [Expr],
+    dot: &'a Value,
+    /// What the pipeline brings as the last argument.
+    piped: Option<Value>,
+    line: usize,
+}
+
 /// How a list of nodes ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flow {
@@ -157,36 +166,38 @@ impl Exec<'_> {
             return Ok(Value::Nil);
         };
         let line = command.pos.line;
+        let is_bare = rest.is_empty() && piped.is_none();
+        let args = Args { exprs: rest, dot, piped, line };
         match first {
-            Expr::Identifier(_, name) => self.call(name, rest, dot, piped, line),
-            Expr::Field(_, path) => self.method(dot.clone(), path, rest, dot, piped, line),
+            Expr::Identifier(_, name) => self.call(name, args),
+            Expr::Field(_, path) => self.method(dot.clone(), path, args),
             Expr::Variable(_, name, path) => {
                 let value = self.variable(name, line)?;
-                self.method(value, path, rest, dot, piped, line)
+                self.method(value, path, args)
             }
             Expr::Chain(_, inner, path) => {
                 let value = self.expr(inner, dot)?;
-                self.method(value, path, rest, dot, piped, line)
+                self.method(value, path, args)
             }
-            _ if rest.is_empty() && piped.is_none() => self.expr(first, dot),
+            _ if is_bare => self.expr(first, dot),
             _ => Err(self.error(line, "can't give argument to non-function")),
         }
     }
 
-    fn call(&mut self, name: &str, args: &[Expr], dot: &Value, piped: Option<Value>, line: usize) -> Step<Value> {
+    fn call(&mut self, name: &str, args: Args<'_>) -> Step<Value> {
         // `and` and `or` stop at the first argument that decides.
         if matches!(name, "and" | "or") {
             let mut last = Value::Nil;
-            for arg in args {
-                last = self.expr(arg, dot)?;
+            for arg in args.exprs {
+                last = self.expr(arg, args.dot)?;
                 if last.is_true() == (name == "or") {
                     return Ok(last);
                 }
             }
-            return Ok(piped.unwrap_or(last));
+            return Ok(args.piped.unwrap_or(last));
         }
-        let mut values = self.exprs(args, dot)?;
-        values.extend(piped);
+        let line = args.line;
+        let values = self.values(args)?;
         let result = match self.run.functions.get(name) {
             Some(function) => function(&values),
             None => builtins::call(name, &values).unwrap_or_else(|| Err(format!("function {name:?} not defined"))),
@@ -195,36 +206,31 @@ impl Exec<'_> {
     }
 
     /// A path of fields of which the last may be a method with arguments.
-    fn method(
-        &mut self,
-        mut value: Value,
-        path: &[impl AsRef<str>],
-        args: &[Expr],
-        dot: &Value,
-        piped: Option<Value>,
-        line: usize,
-    ) -> Step<Value> {
+    fn method(&mut self, mut value: Value, path: &[impl AsRef<str>], args: Args<'_>) -> Step<Value> {
+        let line = args.line;
         let Some((last, fields)) = path.split_last() else {
-            return if args.is_empty() && piped.is_none() {
+            return if args.exprs.is_empty() && args.piped.is_none() {
                 Ok(value)
             } else {
                 Err(self.error(line, "can't give argument to non-function"))
             };
         };
-        let mut values = self.exprs(args, dot)?;
-        values.extend(piped);
+        let values = self.values(args)?;
         for field in fields {
             value = value.get(field.as_ref(), &[]).map_err(|error| self.error(line, &error))?;
         }
         value.get(last.as_ref(), &values).map_err(|error| self.error(line, &error))
     }
 
-    fn exprs(&mut self, exprs: &[Expr], dot: &Value) -> Step<Vec<Value>> {
-        exprs.iter().map(|expr| self.expr(expr, dot)).collect()
+    fn values(&mut self, args: Args<'_>) -> Step<Vec<Value>> {
+        let mut values: Vec<Value> = args.exprs.iter().map(|expr| self.expr(expr, args.dot)).collect::<Step<_>>()?;
+        values.extend(args.piped);
+        Ok(values)
     }
 
     fn expr(&mut self, expr: &Expr, dot: &Value) -> Step<Value> {
         let line = expr.pos().line;
+        let none = Args { exprs: &[], dot, piped: None, line };
         match expr {
             Expr::Dot(_) => Ok(dot.clone()),
             Expr::Nil(_) => Ok(Value::Nil),
@@ -234,16 +240,16 @@ impl Exec<'_> {
             Expr::Number(_, Number::Uint(value)) => Ok(Value::Float(*value as f64)),
             Expr::Number(_, Number::Float(value)) => Ok(Value::Float(*value)),
             Expr::Pipe(_, pipe) => self.pipe(pipe, dot),
-            Expr::Field(_, path) => self.method(dot.clone(), path, &[], dot, None, line),
+            Expr::Field(_, path) => self.method(dot.clone(), path, none),
             Expr::Variable(_, name, path) => {
                 let value = self.variable(name, line)?;
-                self.method(value, path, &[], dot, None, line)
+                self.method(value, path, none)
             }
             Expr::Chain(_, inner, path) => {
                 let value = self.expr(inner, dot)?;
-                self.method(value, path, &[], dot, None, line)
+                self.method(value, path, none)
             }
-            Expr::Identifier(_, name) => self.call(name, &[], dot, None, line),
+            Expr::Identifier(_, name) => self.call(name, none),
         }
     }
 
@@ -275,7 +281,7 @@ impl Exec<'_> {
 }
 
 /// Looks for calls of functions that nobody defines.
-pub(super) fn check_functions(name: &str, text: &str, list: &ListNode, functions: &Functions) -> Step<()> {
+pub(super) fn check_functions(name: &str, list: &ListNode, functions: &Functions) -> Step<()> {
     for node in &list.nodes {
         let (pipe, bodies): (Option<&PipeNode>, Vec<&ListNode>) = match node {
             Node::List(list) => (None, vec![list]),
@@ -290,7 +296,7 @@ pub(super) fn check_functions(name: &str, text: &str, list: &ListNode, functions
             check_pipe(name, pipe, functions)?;
         }
         for body in bodies {
-            check_functions(name, text, body, functions)?;
+            check_functions(name, body, functions)?;
         }
     }
     Ok(())

@@ -111,7 +111,7 @@ fn parse(name: &str, text: &str) -> Result<(ListNode, Vec<gotmpl::parse::DefineN
 pub fn check(name: &str, text: &str, functions: &Functions) -> Result<(), TemplateError> {
     let (body, definitions) = parse(name, text)?;
     for list in std::iter::once(&body).chain(definitions.iter().map(|definition| &definition.body)) {
-        exec::check_functions(name, text, list, functions)?;
+        exec::check_functions(name, list, functions)?;
     }
     Ok(())
 }

@@ -138,7 +138,7 @@ impl Value {
     }
 
     /// How many elements `len` counts.
-    pub fn len(&self) -> Option<usize> {
+    pub fn length(&self) -> Option<usize> {
         match self {
             Self::Str(text) | Self::Safe(text) => Some(text.len()),
             Self::List(list) => Some(list.len()),
