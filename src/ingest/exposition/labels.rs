@@ -17,6 +17,8 @@ pub struct Pairs<'a> {
     pairs: &'a [[u32; 4]],
     /// The type decides whether `le` or `quantile` is a number to be written in one way.
     kind: MetricType,
+    /// Backslashes in the text stand for themselves.
+    literal: bool,
 }
 
 /// A label set that no series can have.
@@ -29,7 +31,17 @@ pub enum LabelError {
 impl<'a> Pairs<'a> {
     /// Names and values are offsets into `text` and may hold escapes.
     pub(super) fn new(text: &'a [u8], name: Option<(u32, u32)>, pairs: &'a [[u32; 4]], kind: MetricType) -> Self {
-        Self { text, name, pairs, kind }
+        Self { text, name, pairs, kind, literal: false }
+    }
+
+    /// Of text without escapes, in which bounds are already written as they should be.
+    pub(super) fn literal(text: &'a [u8], name: Option<(u32, u32)>, pairs: &'a [[u32; 4]]) -> Self {
+        Self { text, name, pairs, kind: MetricType::Unknown, literal: true }
+    }
+
+    /// Other labels in another text, with escapes as here.
+    pub(super) fn sibling(&self, text: &'a [u8], pairs: &'a [[u32; 4]]) -> Self {
+        Self { text, name: None, pairs, kind: MetricType::Unknown, literal: self.literal }
     }
 
     /// The metric name; empty where there is none.
@@ -90,7 +102,8 @@ impl<'a> Pairs<'a> {
     }
 
     fn piece(&self, start: u32, end: u32) -> Cow<'a, str> {
-        unescape(self.text.get(start as usize..end as usize).unwrap_or_default())
+        let bytes = self.text.get(start as usize..end as usize).unwrap_or_default();
+        if self.literal { std::str::from_utf8(bytes).unwrap_or_default().into() } else { unescape(bytes) }
     }
 }
 

@@ -21,8 +21,11 @@
 mod format;
 mod labels;
 mod lexer;
+mod metric;
+mod nhcb;
 mod number;
 mod openmetrics;
+mod protobuf;
 mod text;
 
 use std::borrow::Cow;
@@ -108,7 +111,7 @@ impl Series<'_> {
     /// The exemplars of this sample; `time` is 0 where the body gives none.
     pub fn exemplars(&self) -> impl Iterator<Item = Exemplar> + '_ {
         self.exemplars.iter().map(|raw| Exemplar {
-            labels: Pairs::new(self.exemplar_text, None, &raw.pairs, MetricType::Unknown).to_labels(),
+            labels: self.pairs.sibling(self.exemplar_text, &raw.pairs).to_labels(),
             value: raw.value,
             time: raw.time.unwrap_or(0),
         })
@@ -137,6 +140,7 @@ pub struct Parser<'a> {
 enum Inner<'a> {
     Text(text::TextParser<'a>),
     OpenMetrics(openmetrics::OpenMetricsParser<'a>),
+    Protobuf(Box<protobuf::ProtobufParser<'a>>),
 }
 
 impl<'a> Parser<'a> {
@@ -150,19 +154,18 @@ impl<'a> Parser<'a> {
             Format::OpenMetrics0 | Format::OpenMetrics1 => {
                 Inner::OpenMetrics(openmetrics::OpenMetricsParser::new(body, options))
             }
-            Format::Protobuf => {
-                return Err(ParseError::Binary { at: 0, message: "protobuf exposition is not read yet".to_owned() });
-            }
+            Format::Protobuf => Inner::Protobuf(Box::new(protobuf::ProtobufParser::new(body, options))),
         };
         Ok(Self { body, inner })
     }
 
     /// Announces the `raw` text of the series that probably comes next, so that the parser compares instead of
-    /// parsing. It holds until the next series; a wrong guess costs nothing but the comparison.
+    /// parsing. A wrong guess costs the comparison. Protobuf bodies do not use it.
     pub fn expect(&mut self, raw: &[u8]) {
         match &mut self.inner {
             Inner::Text(parser) => parser.expect(raw),
             Inner::OpenMetrics(parser) => parser.expect(raw),
+            Inner::Protobuf(_) => {}
         }
     }
 
@@ -173,6 +176,9 @@ impl<'a> Parser<'a> {
         match &mut self.inner {
             Inner::Text(parser) => parser.next().map_err(|fault| located(body, fault)),
             Inner::OpenMetrics(parser) => parser.next().map_err(|fault| located(body, fault)),
+            Inner::Protobuf(parser) => {
+                parser.next().map_err(|fault| ParseError::Binary { at: fault.at, message: fault.message.into_owned() })
+            }
         }
     }
 }

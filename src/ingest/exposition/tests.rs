@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::model::histogram::{CUSTOM_BUCKETS_SCHEMA, Span};
 use crate::model::labels::Labels;
+use crate::proto::exposition as client;
 
 /// Renders every entry, and the error that ends a body.
 fn render(body: &[u8], format: Format) -> String {
@@ -202,12 +204,195 @@ fn an_announced_series_is_compared_and_not_read() {
     }
 }
 
+/// A family in wire form, behind its length.
+fn delimited(family: &client::MetricFamily) -> Vec<u8> {
+    prost::Message::encode_length_delimited_to_vec(family)
+}
+
+fn label(name: &str, value: &str) -> client::LabelPair {
+    client::LabelPair { name: Some(name.to_owned()), value: Some(value.to_owned()) }
+}
+
+fn classic_histogram() -> client::Histogram {
+    let bucket = |upper_bound, cumulative_count, exemplar| client::Bucket {
+        upper_bound: Some(upper_bound),
+        cumulative_count: Some(cumulative_count),
+        exemplar,
+        ..client::Bucket::default()
+    };
+    let exemplar = client::Exemplar { label: vec![label("trace_id", "a\\b")], value: Some(0.7), timestamp: None };
+    client::Histogram {
+        sample_count: Some(5),
+        sample_sum: Some(6.5),
+        bucket: vec![bucket(0.5, 2, None), bucket(1.0, 3, Some(exemplar))],
+        ..client::Histogram::default()
+    }
+}
+
+fn family(name: &str, kind: client::MetricType, metric: Vec<client::Metric>) -> client::MetricFamily {
+    client::MetricFamily {
+        name: Some(name.to_owned()),
+        r#type: Some(kind as i32),
+        metric,
+        ..client::MetricFamily::default()
+    }
+}
+
+#[test]
+fn protobuf_families_show_the_series_of_the_text_formats() {
+    let counter =
+        client::Counter { value: Some(17.0), exemplar: None, created_timestamp: Some(timestamp(3, 500_000_000)) };
+    let counter = client::Metric {
+        label: vec![label("x", "a\\n"), label("__b", "c")],
+        counter: Some(counter),
+        timestamp_ms: Some(7_000),
+        ..client::Metric::default()
+    };
+    let summary = client::Summary {
+        sample_count: Some(9),
+        sample_sum: Some(4.5),
+        quantile: vec![client::Quantile { quantile: Some(0.5), value: Some(0.1) }],
+        ..client::Summary::default()
+    };
+    let summary = client::Metric { summary: Some(summary), ..client::Metric::default() };
+    let histogram = client::Metric { histogram: Some(classic_histogram()), ..client::Metric::default() };
+    let mut body = delimited(&client::MetricFamily {
+        help: Some("help".to_owned()),
+        unit: Some("u".to_owned()),
+        ..family("a_total", client::MetricType::Counter, vec![counter])
+    });
+    body.extend(delimited(&family("s", client::MetricType::Summary, vec![summary])));
+    body.extend(delimited(&family("h", client::MetricType::Histogram, vec![histogram])));
+    expect_test::expect![[r#"
+        help a_total "help"
+        type a_total counter
+        unit a_total "u"
+        a_total{__b="c", x="a\\n"} 17 @7000 start 3500
+        type s summary
+        s_count 9
+        s_sum 4.5
+        s{quantile="0.5"} 0.1
+        type h histogram
+        h_count 5
+        h_sum 6.5
+        h_bucket{le="0.5"} 2
+        h_bucket{le="1.0"} 3 exemplar {trace_id="a\\b"} 0.7 @0
+        h_bucket{le="+Inf"} 5
+    "#]]
+    .assert_eq(&render(&body, Format::Protobuf));
+}
+
+fn timestamp(seconds: i64, nanos: i32) -> client::Timestamp {
+    client::Timestamp { seconds: Some(seconds), nanos: Some(nanos) }
+}
+
+/// Reads one family and gives the names and values of its series.
+fn read_with(options: Options, histogram: client::Histogram) -> Result<Vec<(String, Option<Histogram>)>, ParseError> {
+    let metric = client::Metric { histogram: Some(histogram), ..client::Metric::default() };
+    let body = delimited(&family("h", client::MetricType::Histogram, vec![metric]));
+    let mut parser = Parser::new(&body, Format::Protobuf, options)?;
+    let mut series = Vec::new();
+    while let Some(entry) = parser.next()? {
+        if let Entry::Series(found) = entry {
+            let histogram = match found.value {
+                Value::Histogram(histogram) => Some(histogram.clone()),
+                Value::Float(_) => None,
+            };
+            series.push((found.pairs.metric_name().into_owned(), histogram));
+        }
+    }
+    Ok(series)
+}
+
+fn native_histogram() -> client::Histogram {
+    let span = |offset, length| client::BucketSpan { offset: Some(offset), length: Some(length) };
+    client::Histogram {
+        schema: Some(3),
+        zero_threshold: Some(0.001),
+        zero_count: Some(2),
+        sample_count: Some(12),
+        positive_span: vec![span(1, 2), span(0, 0), span(3, 1)],
+        positive_delta: vec![3, -2, 2],
+        negative_span: vec![span(-1, 1)],
+        negative_delta: vec![3],
+        ..classic_histogram()
+    }
+}
+
+#[test]
+fn native_histograms_come_with_absolute_counts() {
+    let series = read_with(Options::default(), native_histogram()).unwrap();
+    let [(name, Some(histogram))] = series.as_slice() else { panic!("one native histogram: {series:?}") };
+    assert_eq!(name, "h");
+    assert_eq!(histogram.positive_buckets, [3.0, 1.0, 3.0]);
+    assert_eq!(histogram.positive_spans, [Span { offset: 1, length: 2 }, Span { offset: 3, length: 1 }]);
+    assert_eq!((histogram.schema, histogram.zero_count, histogram.count), (3, 2.0, 12.0));
+    let both = Options { keep_classic_histograms: true, ..Options::default() };
+    let names: Vec<_> = read_with(both, native_histogram()).unwrap().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["h", "h_count", "h_sum", "h_bucket", "h_bucket", "h_bucket"]);
+}
+
+#[test]
+fn classic_histograms_convert_to_custom_buckets() {
+    let convert = Options { convert_classic_histograms: true, ignore_native_histograms: true, ..Options::default() };
+    let falling = client::Histogram { sample_count: Some(1), ..classic_histogram() };
+    let error = read_with(convert, falling).unwrap_err().to_string();
+    assert!(error.contains("not cumulative: 1 < 3"), "{error}");
+    let series = read_with(convert, classic_histogram()).unwrap();
+    let [(_, Some(histogram))] = series.as_slice() else { panic!("one histogram: {series:?}") };
+    assert_eq!(histogram.schema, CUSTOM_BUCKETS_SCHEMA);
+    assert_eq!(histogram.positive_buckets, [2.0, 1.0, 2.0]);
+    assert_eq!(histogram.custom_values[..], [0.5, 1.0]);
+}
+
+#[test]
+fn broken_protobuf_is_refused() {
+    let mut histogram = native_histogram();
+    histogram.positive_delta.pop();
+    let error = read_with(Options::default(), histogram).unwrap_err().to_string();
+    assert!(error.contains("spans of a native histogram cover 3 buckets, 2 given"), "{error}");
+    let whole = delimited(&family(
+        "h",
+        client::MetricType::Histogram,
+        vec![client::Metric {
+            label: vec![label("a", "b")],
+            histogram: Some(native_histogram()),
+            ..client::Metric::default()
+        }],
+    ));
+    for length in 1..whole.len() {
+        let rendered = render(&whole[..length], Format::Protobuf);
+        assert!(rendered.ends_with("message is truncated\n"), "{length}: {rendered}");
+    }
+}
+
 proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig {
+        failure_persistence: None,
+        ..proptest::prelude::ProptestConfig::default()
+    })]
+
     #[test]
     fn no_bytes_make_it_panic(body in proptest::collection::vec(
         proptest::sample::select(b"a_{}=\",\\# \t\nHELPTYUNIOF19.e+-\xff\xc3".to_vec()), 0..200,
     )) {
         render(&body, Format::Text);
         render(&body, Format::OpenMetrics1);
+    }
+
+    #[test]
+    fn no_bytes_make_the_protobuf_reader_panic(
+        cut in proptest::collection::vec((0_usize..400, proptest::num::u8::ANY), 0..6),
+    ) {
+        let mut body = delimited(&family("h", client::MetricType::Histogram, vec![client::Metric {
+            label: vec![label("a", "b")],
+            histogram: Some(native_histogram()),
+            ..client::Metric::default()
+        }]));
+        for (at, byte) in cut {
+            let at = at % body.len();
+            body[at] = byte;
+        }
+        render(&body, Format::Protobuf);
     }
 }
