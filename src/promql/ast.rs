@@ -3,12 +3,29 @@
 use std::sync::Arc;
 
 use crate::model::matcher::Matcher;
+use crate::promql::functions::Signature;
 
 /// A half-open range of bytes in the query text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Span {
     pub start: u32,
     pub end: u32,
+}
+
+impl Span {
+    /// From the start of this to the end of `other`.
+    #[must_use]
+    pub fn to(self, other: Self) -> Self {
+        Self { start: self.start, end: other.end }
+    }
+
+    /// Where the span starts in `query`, as line and column in bytes, both from 1. Prometheus counts so too.
+    pub fn position(self, query: &str) -> (usize, usize) {
+        let before = query.as_bytes().get(..self.start as usize).unwrap_or(query.as_bytes());
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+        (line, column)
+    }
 }
 
 /// A node of the tree.
@@ -42,6 +59,52 @@ pub enum ValueType {
     String,
     Vector,
     Matrix,
+}
+
+impl ValueType {
+    /// The type as APIs name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Scalar => "scalar",
+            Self::String => "string",
+            Self::Vector => "vector",
+            Self::Matrix => "matrix",
+        }
+    }
+
+    /// The type as error messages and documentation name it.
+    pub fn documented(self) -> &'static str {
+        match self {
+            Self::Vector => "instant vector",
+            Self::Matrix => "range vector",
+            other => other.name(),
+        }
+    }
+}
+
+impl Expr {
+    /// What the expression gives.
+    pub fn value_type(&self) -> ValueType {
+        let mut expr = self;
+        loop {
+            return match &expr.kind {
+                ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => {
+                    expr = inner;
+                    continue;
+                }
+                ExprKind::Number(_) => ValueType::Scalar,
+                ExprKind::String(_) => ValueType::String,
+                ExprKind::Binary(binary) => {
+                    let scalars = [&binary.left, &binary.right].map(|side| side.value_type() == ValueType::Scalar);
+                    if scalars == [true, true] { ValueType::Scalar } else { ValueType::Vector }
+                }
+                ExprKind::Aggregate(_) | ExprKind::Selector(_) => ValueType::Vector,
+                ExprKind::Call(call) => call.signature.returns,
+                ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
+            };
+        }
+    }
 }
 
 /// A number. `is_duration` remembers that it was written as `5m`, for the printer.
@@ -79,6 +142,42 @@ pub enum BinaryOp {
     And,
     Or,
     Unless,
+}
+
+impl BinaryOp {
+    /// The operator as it is written.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Greater => ">",
+            Self::Less => "<",
+            Self::GreaterEqual => ">=",
+            Self::LessEqual => "<=",
+            Self::TrimUpper => "</",
+            Self::TrimLower => ">/",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+        }
+    }
+
+    /// `==`, `!=`, `<`, `>`, `<=`, `>=`: those that may have `bool`.
+    pub fn is_comparison(self) -> bool {
+        matches!(self, Self::Equal | Self::NotEqual | Self::Greater | Self::Less | Self::GreaterEqual | Self::LessEqual)
+    }
+
+    /// `and`, `or`, `unless`.
+    pub fn is_set(self) -> bool {
+        matches!(self, Self::And | Self::Or | Self::Unless)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -136,6 +235,36 @@ pub enum AggregateOp {
     LimitRatio,
 }
 
+impl AggregateOp {
+    /// The operator as it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Group => "group",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::TopK => "topk",
+            Self::BottomK => "bottomk",
+            Self::CountValues => "count_values",
+            Self::Quantile => "quantile",
+            Self::LimitK => "limitk",
+            Self::LimitRatio => "limit_ratio",
+        }
+    }
+
+    /// Whether a parameter comes before the vector.
+    pub fn has_param(self) -> bool {
+        matches!(
+            self,
+            Self::TopK | Self::BottomK | Self::CountValues | Self::Quantile | Self::LimitK | Self::LimitRatio
+        )
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct AggregateExpr {
     pub op: AggregateOp,
@@ -150,6 +279,8 @@ pub struct AggregateExpr {
 #[derive(Clone, Debug)]
 pub struct CallExpr {
     pub function: Arc<str>,
+    /// The entry of the function in the table of all functions.
+    pub signature: &'static Signature,
     pub name_span: Span,
     pub args: Vec<Expr>,
 }

@@ -4,4 +4,11 @@
 //! it and checks its [`source::Source`] and its budget as it goes.
 
 pub mod ast;
+mod check;
+pub mod duration;
+pub mod functions;
+mod lex;
+pub mod parse;
+pub mod quote;
 pub mod source;
+mod token;
