@@ -14,6 +14,7 @@ pub mod chunk;
 pub mod decimal;
 pub mod ints;
 pub mod pack;
+pub mod pco;
 pub mod prometheus;
 pub mod starts;
 pub mod times;
