@@ -2,3 +2,7 @@
 
 pub mod exposition;
 pub mod host;
+pub mod labels;
+pub mod otlp;
+pub mod remote_write;
+pub mod report;

@@ -1,0 +1,93 @@
+//! What became of a request: counts by kind, refusals by reason, a few messages for the sender.
+
+use std::fmt::Write as _;
+
+/// How many refusals are told in full; the others are counted.
+const MESSAGES_MAX: usize = 8;
+
+/// One message is cut here, so that a label value of megabytes does not come back.
+const MESSAGE_BYTES_MAX: usize = 400;
+
+/// Counts of one request.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Float samples taken.
+    pub samples: u64,
+    /// Native histograms taken.
+    pub histograms: u64,
+    pub exemplars: u64,
+    /// Refused samples and histograms, for each reason. Reasons are few, so a list will do.
+    rejected: Vec<(&'static str, u64)>,
+    messages: Vec<String>,
+    /// A refusal that may pass later (a full store): the whole request should be sent again.
+    pub temporary: bool,
+}
+
+impl Report {
+    /// Counts `count` refused samples. The message is only made while there is room for it.
+    pub fn reject(&mut self, reason: &'static str, count: u64, message: impl FnOnce() -> String) {
+        match self.rejected.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, total)) => *total += count,
+            None => self.rejected.push((reason, count)),
+        }
+        if self.messages.len() < MESSAGES_MAX {
+            let mut message = message();
+            if message.len() > MESSAGE_BYTES_MAX {
+                message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+                message.push('…');
+            }
+            if !self.messages.contains(&message) {
+                self.messages.push(message);
+            }
+        }
+    }
+
+    /// Whether nothing was refused.
+    pub fn is_clean(&self) -> bool {
+        self.rejected.is_empty()
+    }
+
+    /// How many samples and histograms were refused.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Refusals by reason.
+    pub fn reasons(&self) -> &[(&'static str, u64)] {
+        &self.rejected
+    }
+
+    /// For the sender: counts by reason, then the first messages.
+    pub fn message(&self) -> String {
+        let mut text =
+            format!("{} of {} samples refused (", self.rejected(), self.rejected() + self.samples + self.histograms);
+        for (at, (reason, count)) in self.rejected.iter().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{separator}{reason}: {count}");
+        }
+        text.push(')');
+        for message in &self.messages {
+            let _ = write!(text, "; {message}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_by_reason_and_told_up_to_a_limit() {
+        let mut report = Report { samples: 7, ..Report::default() };
+        assert!(report.is_clean());
+        report.reject("too_old", 2, || "x".repeat(1000));
+        for n in 0..20 {
+            report.reject("duplicate_timestamp", 1, || format!("at {n}"));
+        }
+        let text = report.message();
+        assert!(text.starts_with("22 of 29 samples refused (too_old: 2, duplicate_timestamp: 20); xxx"), "{text}");
+        assert!(text.ends_with("; at 6") && text.len() < 700, "{text}");
+    }
+}
