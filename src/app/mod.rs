@@ -1,1 +1,14 @@
-//! Composition: configuration, build, run, reload.
+//! Composition: options and configuration in, a running daemon out.
+//!
+//! [`options`] are what the command line says, [`config`] what files say. Starting binds every port first, so that a
+//! taken one is known before anything is touched, then opens the store, then serves. A reload reads and checks
+//! everything before it changes anything. A drain stops listeners, lets requests end, and closes the store last.
+//!
+//! Nothing here knows a protocol or a format: it only joins what lower rows offer.
+
+pub mod bind;
+pub mod config;
+pub mod error;
+pub mod options;
+pub mod run;
+pub mod stop;

@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod drain;
+pub mod glob;
 pub mod rng;
 pub mod tasks;
 pub mod units;

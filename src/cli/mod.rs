@@ -1,1 +1,163 @@
-//! Commands.
+//! Commands: `novascope` by itself runs the daemon, a subcommand does one thing and ends. One file a subcommand.
+//!
+//! Every flag can be given by environment as `NOVASCOPE_…`. Exit codes: 0 done, 1 failed or faults found, 2 wrong use.
+
+mod check;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::app::options::{Listen, Options, Retention};
+use crate::base::units::Period;
+use crate::telemetry::logs::LogFormat;
+
+/// An observability server in one process: OTLP, Prometheus remote write and scraping in, PromQL out.
+///
+/// Without arguments it listens on loopback, keeps data in ./novascope-data, scrapes itself and reads its host.
+#[derive(Debug, Parser)]
+#[command(name = "novascope", version)]
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check files without running anything.
+    #[command(subcommand)]
+    Check(check::Check),
+}
+
+#[derive(Debug, clap::Args)]
+struct Flags {
+    /// A prometheus.yml; our own settings stand under `novascope:` in it or in novascope.yml beside it.
+    #[arg(long = "config.file", env = "NOVASCOPE_CONFIG_FILE", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// Folder for everything that is kept; made if missing.
+    #[arg(long, env = "NOVASCOPE_DATA", value_name = "DIR", default_value = "./novascope-data")]
+    data: PathBuf,
+    /// Main port: every API over HTTP/1.1 and HTTP/2, and gRPC.
+    #[arg(long, env = "NOVASCOPE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    listen: Listen,
+    /// OTLP over gRPC; `off` closes it.
+    #[arg(
+        long = "otlp.grpc-listen",
+        env = "NOVASCOPE_OTLP_GRPC_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:4317"
+    )]
+    otlp_grpc_listen: Listen,
+    /// OTLP over HTTP; `off` closes it.
+    #[arg(
+        long = "otlp.http-listen",
+        env = "NOVASCOPE_OTLP_HTTP_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:4318"
+    )]
+    otlp_http_listen: Listen,
+    /// Allow addresses that other machines can reach. Nothing asks for a password there.
+    #[arg(long = "listen.beyond-loopback", env = "NOVASCOPE_LISTEN_BEYOND_LOOPBACK")]
+    beyond_loopback: bool,
+    /// Scrape ourselves and read the host, once a second.
+    #[arg(long = "self", env = "NOVASCOPE_SELF", value_name = "on|off", default_value = "on")]
+    own: Switch,
+    /// How long samples are kept, such as 7d; `off` keeps everything, also samples of 1970.
+    #[arg(long, env = "NOVASCOPE_RETENTION", value_name = "DURATION")]
+    retention: Option<Retention>,
+    /// Keep the last sample of a series and source in each window of this length; 0 keeps all.
+    #[arg(long, env = "NOVASCOPE_DEDUP_INTERVAL", value_name = "DURATION")]
+    dedup_interval: Option<Period>,
+    /// error, warn, info, debug, trace, or filters such as info,novascope::ingest=debug.
+    #[arg(long = "log.level", env = "NOVASCOPE_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+    /// auto (human on a terminal, else json), human or json.
+    #[arg(long = "log.format", env = "NOVASCOPE_LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+impl From<Flags> for Options {
+    fn from(flags: Flags) -> Self {
+        Self {
+            config_file: flags.config_file,
+            data: flags.data,
+            listen: flags.listen,
+            otlp_grpc_listen: flags.otlp_grpc_listen,
+            otlp_http_listen: flags.otlp_http_listen,
+            beyond_loopback: flags.beyond_loopback,
+            own: flags.own == Switch::On,
+            retention: flags.retention,
+            dedup_interval: flags.dedup_interval,
+            log_level: flags.log_level,
+            log_format: flags.log_format,
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        None => serve::run(cli.flags.into()),
+        Some(Command::Check(check)) => check.run(),
+    }
+}
+
+/// Commands answer on standard output; a reader that went away (`| head`) is no failure.
+fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Faults go to standard error.
+fn complain(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_the_documented_ones() {
+        Cli::command().debug_assert();
+        let command = Cli::command();
+        let mut flags: Vec<_> = command.get_arguments().filter_map(|flag| flag.get_long()).collect();
+        flags.sort_unstable();
+        let expect = [
+            "config.file",
+            "data",
+            "dedup-interval",
+            "listen",
+            "listen.beyond-loopback",
+            "log.format",
+            "log.level",
+            "otlp.grpc-listen",
+            "otlp.http-listen",
+            "retention",
+            "self",
+        ];
+        assert_eq!(flags, expect);
+        let options = Options::from(Cli::parse_from(["novascope"]).flags);
+        let mut listed: Vec<_> = options.flags().into_iter().map(|(name, _)| name).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, expect, "status/flags lists every flag");
+        for flag in command.get_arguments().filter(|flag| flag.get_id() != "help" && flag.get_id() != "version") {
+            let name = flag.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            assert!(name.starts_with("NOVASCOPE_"), "{flag}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The shape of a prometheus.yml, section by section.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::app::config::list;
+use crate::app::config::own::Own;
+use crate::base::units::{ByteSize, Period};
+
+/// A prometheus.yml.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    pub global: Global,
+    pub runtime: Runtime,
+    pub alerting: Option<Value>,
+    #[serde(deserialize_with = "list")]
+    pub rule_files: Vec<String>,
+    #[serde(deserialize_with = "list")]
+    pub scrape_config_files: Vec<String>,
+    #[serde(deserialize_with = "list")]
+    pub scrape_configs: Vec<Value>,
+    pub storage: Storage,
+    pub tracing: Option<Value>,
+    #[serde(deserialize_with = "list")]
+    pub remote_write: Vec<Value>,
+    #[serde(deserialize_with = "list")]
+    pub remote_read: Vec<Value>,
+    pub otlp: Option<Value>,
+    /// Ours.
+    pub novascope: Option<Own>,
+}
+
+/// A file that `scrape_config_files` names.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScrapeFile {
+    #[serde(deserialize_with = "list")]
+    pub scrape_configs: Vec<Value>,
+}
+
+/// `global`: defaults of every scrape config and rule group.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Global {
+    pub scrape_interval: Period,
+    pub scrape_timeout: Option<Period>,
+    pub scrape_protocols: Option<Vec<String>>,
+    pub evaluation_interval: Period,
+    pub rule_query_offset: Period,
+    pub external_labels: BTreeMap<String, String>,
+    pub query_log_file: String,
+    pub scrape_failure_log_file: String,
+    pub body_size_limit: ByteSize,
+    pub sample_limit: u64,
+    pub label_limit: u64,
+    pub label_name_length_limit: u64,
+    pub label_value_length_limit: u64,
+    pub target_limit: u64,
+    pub keep_dropped_targets: u64,
+    pub metric_name_validation_scheme: Option<String>,
+    pub metric_name_escaping_scheme: Option<String>,
+    pub scrape_native_histograms: Option<bool>,
+    pub convert_classic_histograms_to_nhcb: bool,
+    pub always_scrape_classic_histograms: bool,
+    pub extra_scrape_metrics: Option<bool>,
+}
+
+impl Default for Global {
+    /// Prometheus' defaults: a file that was written for it means the same here.
+    fn default() -> Self {
+        Self {
+            scrape_interval: Period::from_secs(60),
+            scrape_timeout: None,
+            scrape_protocols: None,
+            evaluation_interval: Period::from_secs(60),
+            rule_query_offset: Period::ZERO,
+            external_labels: BTreeMap::new(),
+            query_log_file: String::new(),
+            scrape_failure_log_file: String::new(),
+            body_size_limit: ByteSize::default(),
+            sample_limit: 0,
+            label_limit: 0,
+            label_name_length_limit: 0,
+            label_value_length_limit: 0,
+            target_limit: 0,
+            keep_dropped_targets: 0,
+            metric_name_validation_scheme: None,
+            metric_name_escaping_scheme: None,
+            scrape_native_histograms: None,
+            convert_classic_histograms_to_nhcb: false,
+            always_scrape_classic_histograms: false,
+            extra_scrape_metrics: None,
+        }
+    }
+}
+
+/// `runtime`: settings of Go's runtime, accepted because files have them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Runtime {
+    pub gogc: Option<i64>,
+}
+
+/// `storage`: what Prometheus' own store reads.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    pub tsdb: Tsdb,
+    pub exemplars: Exemplars,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tsdb {
+    /// How far behind the newest sample of its series a sample may be.
+    pub out_of_order_time_window: Option<Period>,
+    pub stale_series_compaction_threshold: Option<f64>,
+    pub retention: TsdbRetention,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TsdbRetention {
+    pub time: Option<Period>,
+    pub size: Option<ByteSize>,
+    pub percentage: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Exemplars {
+    /// Exemplars kept in all; 0 keeps none.
+    pub max_exemplars: Option<u64>,
+}

@@ -1,0 +1,123 @@
+//! What files configure: a prometheus.yml as it is, and our own settings beside it.
+//!
+//! The file that `--config.file` names has the shape of Prometheus' own. Our settings ([`own::Own`]) stand under its
+//! key `novascope`, or in a file `novascope.yml` in the same folder where Prometheus reads the first one too; not in
+//! both. `${VAR}` is expanded in all of them. Relative paths are relative to the file that names them.
+//!
+//! Loading reads and checks everything and changes nothing, so a reload that fails leaves the running daemon as it
+//! was. Sections that are accepted without being acted upon are said in [`Loaded::notes`].
+
+pub mod file;
+pub mod own;
+pub mod redact;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::app::config::file::{File, Global, ScrapeFile};
+use crate::app::config::own::Own;
+use crate::base::glob;
+use crate::base::yaml::{self, YamlError};
+
+/// The file beside the one that `--config.file` names.
+pub const OWN_FILE: &str = "novascope.yml";
+
+/// Bytes of one configuration file. File-based targets are read elsewhere; nobody writes this by hand.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Everything that files configure.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    pub global: Global,
+    pub scrape_configs: Vec<serde_json::Value>,
+    /// Patterns of rule files, absolute or relative to the working folder.
+    pub rule_files: Vec<PathBuf>,
+    pub own: Own,
+    /// The main file with secrets hidden, for `/api/v1/status/config`.
+    pub text: String,
+}
+
+/// A configuration and what its reader should know.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    pub config: Config,
+    pub notes: Vec<String>,
+}
+
+/// Reads a configuration file and all that it names.
+pub fn load(path: &Path) -> Result<Loaded, YamlError> {
+    let name = path.display().to_string();
+    let text = read(path)?;
+    let file: File = yaml::read(&name, &text)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut notes = Vec::new();
+    let mut scrape_configs = file.scrape_configs;
+    for pattern in &file.scrape_config_files {
+        let found = glob::expand(&folder.join(pattern));
+        if found.is_empty() {
+            notes.push(format!("scrape_config_files: nothing matches {pattern}"));
+        }
+        for found in found {
+            let more: ScrapeFile = yaml::read(&found.display().to_string(), &read(&found)?)?;
+            scrape_configs.extend(more.scrape_configs);
+        }
+    }
+    let own = load_own(&name, folder, file.novascope)?;
+    for (section, present) in [
+        ("remote_write", !file.remote_write.is_empty()),
+        ("remote_read", !file.remote_read.is_empty()),
+        ("tracing", file.tracing.is_some()),
+    ] {
+        if present {
+            notes.push(format!("{section} is accepted and has no effect yet"));
+        }
+    }
+    let config = Config {
+        global: file.global,
+        scrape_configs,
+        rule_files: file.rule_files.iter().map(|pattern| folder.join(pattern)).collect(),
+        own,
+        text: redact::secrets(&text),
+    };
+    Ok(Loaded { config, notes })
+}
+
+/// Our settings from the key `novascope` or from the file beside.
+fn load_own(name: &str, folder: &Path, inside: Option<Own>) -> Result<Own, YamlError> {
+    let beside = folder.join(OWN_FILE);
+    match (inside, beside.exists()) {
+        (Some(_), true) => {
+            let beside = beside.display();
+            Err(YamlError::whole_file(
+                name,
+                format!("settings stand under novascope: and in {beside}; keep one of them"),
+            ))
+        }
+        (Some(own), false) => Ok(own),
+        (None, true) => {
+            let own: Option<Own> = yaml::read(&beside.display().to_string(), &read(&beside)?)?;
+            Ok(own.unwrap_or_default())
+        }
+        (None, false) => Ok(Own::default()),
+    }
+}
+
+fn read(path: &Path) -> Result<String, YamlError> {
+    let name = path.display().to_string();
+    let fault = |error: std::io::Error| YamlError::whole_file(&name, format!("cannot read it: {error}"));
+    let bytes = fs::metadata(path).map_err(fault)?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(YamlError::whole_file(&name, format!("{bytes} bytes are more than the limit of {FILE_BYTES_MAX}")));
+    }
+    fs::read_to_string(path).map_err(fault)
+}
+
+/// A list in which nothing (`rule_files:` with only comments below) is an empty one.
+fn list<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

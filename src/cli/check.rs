@@ -1,0 +1,41 @@
+//! `novascope check …`: say whether files would be accepted, and why not.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::app::config;
+use crate::cli::{complain, say};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Check {
+    /// Check configuration files and everything that they name.
+    Config {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+impl Check {
+    pub(super) fn run(self) -> ExitCode {
+        let Self::Config { files } = self;
+        let mut failed = false;
+        for file in files {
+            match config::load(&file) {
+                Ok(loaded) => {
+                    for note in &loaded.notes {
+                        say(&format!("{}: note: {note}", file.display()));
+                    }
+                    let jobs = loaded.config.scrape_configs.len();
+                    say(&format!("{}: good, {jobs} scrape configs", file.display()));
+                }
+                Err(error) => {
+                    failed = true;
+                    complain(&error.to_string());
+                }
+            }
+        }
+        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
