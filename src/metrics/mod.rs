@@ -1,1 +1,42 @@
-//! The metrics store.
+//! The metrics store: series, their samples in memory by column, and the log that makes them durable.
+//!
+//! Owns the life of a sample from `Appender::float` until it leaves retention. Promises: a sample is visible to
+//! readers at the latest when its commit resolves, and in `sync` mode it is on disk then; what was accepted is never
+//! dropped before retention says so; readers never block appenders for longer than it takes to copy one series'
+//! open column. Does not parse protocols, evaluate queries or start tasks: it is synchronous, and driven by
+//! `Store::maintain` from outside.
+//!
+//! Data passes: `Store::appender` → `Appender` → shard (`shard`, `series`, `open`) → on `commit` the log. Readers go
+//! `Store::select` → `postings` → `Selection`, which implements `promql::source::SeriesSet`.
+
+pub mod config;
+pub mod refusal;
+
+mod appender;
+mod catalog;
+mod column;
+mod commit;
+mod exemplars;
+mod index;
+mod late;
+mod matching;
+mod metadata;
+mod postings;
+mod selection;
+mod series;
+mod shard;
+mod stats;
+mod store;
+
+pub use appender::{Appender, Origin};
+pub use catalog::{Listing, MetadataRow};
+pub use commit::{Commit, CommitError, Committed};
+pub use exemplars::ExemplarRow;
+pub use refusal::Refusal;
+pub use selection::Selection;
+pub use series::SeriesRef;
+pub use stats::{Stats, TopEntry, Totals};
+pub use store::{OpenError, Seams, Store};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! Files and folders: the machine's, or simulated ones that crash, tear and rot on command.
+//!
+//! Owns every call that touches a file of the store. Promises no more than a disk does: what was written is on disk
+//! only after `File::sync`, and a name (created, renamed, removed) only after `Disk::sync_dir` of its folder. Does not
+//! retry, buffer or hide errors: the layers above decide what a failed call means.
+
+mod real;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use real::RealFile;
+
+/// Where files live. Clones share the same files.
+#[derive(Clone, Debug)]
+pub enum Disk {
+    /// The machine's file system.
+    Real,
+}
+
+/// What a folder holds under one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub name: String,
+    pub is_dir: bool,
+    pub len: u64,
+}
+
+/// An open file. Writes go to explicit offsets, so that a torn write is never followed by a blind append.
+#[derive(Debug)]
+pub enum File {
+    Real(RealFile),
+}
+
+/// Held while a process owns a folder; released on drop and at the end of the process.
+#[derive(Debug)]
+pub enum Lock {
+    Real(RealFile),
+}
+
+impl Disk {
+    /// The machine's file system.
+    pub fn real() -> Self {
+        Self::Real
+    }
+
+    /// Makes a folder and those above it. The new names are durable after `sync_dir` of their parents.
+    pub fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Real => real::create_dir_all(path),
+        }
+    }
+
+    /// What a folder holds, ascending by name. Names that are not UTF-8 are left out: the store never writes such.
+    pub fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = match self {
+            Self::Real => real::list(path)?,
+        };
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    /// Creates a file for writing and reading; fails where the name exists.
+    pub fn create_new(&self, path: &Path) -> io::Result<File> {
+        match self {
+            Self::Real => RealFile::create_new(path).map(File::Real),
+        }
+    }
+
+    /// Opens an existing file for reading.
+    pub fn open(&self, path: &Path) -> io::Result<File> {
+        match self {
+            Self::Real => RealFile::open(path).map(File::Real),
+        }
+    }
+
+    /// Gives a file another name, replacing what was there.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match self {
+            Self::Real => real::rename(from, to),
+        }
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Real => real::remove(path),
+        }
+    }
+
+    /// Removes a folder with all that it holds.
+    pub fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Real => real::remove_dir_all(path),
+        }
+    }
+
+    /// Makes the names in a folder durable.
+    pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Real => real::sync_dir(path),
+        }
+    }
+
+    /// Takes the lock file at `path`, creating it if need be; `None` where another process holds it.
+    pub fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        match self {
+            Self::Real => Ok(real::lock(path)?.map(Lock::Real)),
+        }
+    }
+
+    /// Bytes that may still be written to the file system of `path`.
+    pub fn free_space(&self, path: &Path) -> io::Result<u64> {
+        match self {
+            Self::Real => real::free_space(path),
+        }
+    }
+
+    /// Reads a whole file that is known to be small: more than `limit` bytes are an error.
+    pub fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let file = self.open(path)?;
+        let len = file.len()?;
+        if len > limit {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{} has {len} bytes", path.display())));
+        }
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+        let read = file.read_at(&mut bytes, 0)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// Publishes bytes under a name: a temporary file is written and synced, then renamed, then its folder synced.
+    pub fn publish(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let temporary = temporary_name(path);
+        match self.remove(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = self.create_new(&temporary)?;
+        file.write_at(bytes, 0)?;
+        file.sync()?;
+        self.rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), |folder| self.sync_dir(folder))
+    }
+}
+
+/// The name under which a file is written before it is published.
+pub fn temporary_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    PathBuf::from(name)
+}
+
+impl File {
+    /// Writes all bytes at an offset.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        match self {
+            Self::Real(file) => file.write_at(bytes, offset),
+        }
+    }
+
+    /// Reads until the buffer is full or the file ends; answers how many bytes there were.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Self::Real(file) => file.read_at(buffer, offset),
+        }
+    }
+
+    /// Makes what was written durable, with the file's length. After an error the state of unsynced bytes is unknown,
+    /// and a second call may lie: write them again to another file.
+    pub fn sync(&self) -> io::Result<()> {
+        match self {
+            Self::Real(file) => file.sync(),
+        }
+    }
+
+    /// Cuts the file or extends it with zeros.
+    pub fn set_len(&self, len: u64) -> io::Result<()> {
+        match self {
+            Self::Real(file) => file.set_len(len),
+        }
+    }
+
+    pub fn len(&self) -> io::Result<u64> {
+        match self {
+            Self::Real(file) => file.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> io::Result<bool> {
+        self.len().map(|len| len == 0)
+    }
+}

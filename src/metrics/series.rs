@@ -1,0 +1,441 @@
+//! One series: its labels and its columns.
+
+use std::sync::Arc;
+
+use crate::model::histogram::Histogram;
+use crate::model::labels::Labels;
+use crate::model::sample::is_stale;
+use crate::promql::source::Column;
+
+use super::column::{Chunk, Open, Points};
+use super::late::{LATE_MAX, Late, LateSample, merged, push_pieces};
+use super::refusal::Refusal;
+
+/// Where a series lives. Stays valid while the series exists; after that it is refused as `UnknownSeries`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SeriesRef {
+    pub(super) shard: u32,
+    pub(super) slot: u32,
+    pub(super) generation: u32,
+}
+
+/// What became of an accepted sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placed {
+    Appended,
+    /// It took the place of an earlier sample of the same dedup window.
+    Replaced,
+    /// The same sample is stored already.
+    Duplicate,
+    /// A later sample of the same dedup window is stored already.
+    Superseded,
+    /// It went behind the open column.
+    Late,
+}
+
+/// One native histogram sample.
+#[derive(Clone, Debug)]
+pub(super) struct HistogramSample {
+    pub time: i64,
+    pub start: i64,
+    pub value: Arc<Histogram>,
+}
+
+/// A series of a shard.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub labels: Labels,
+    pub hash: u64,
+    /// Names the series in the log; never used twice in one data folder.
+    #[expect(dead_code, reason = "the log, which comes next, names series by it")]
+    pub id: u64,
+    open: Open,
+    sealed: Vec<Arc<Chunk>>,
+    side: Option<Box<Side>>,
+    pub generation: u32,
+    /// Seconds of the store's monotonic clock at the last append.
+    pub touched: u32,
+}
+
+/// What only some series have.
+#[derive(Debug, Default)]
+struct Side {
+    late: Late,
+    /// Ascending by time.
+    histograms: Vec<HistogramSample>,
+}
+
+/// What a reader takes out of a series under the lock; decoding comes after.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    pub chunks: Vec<Arc<Chunk>>,
+    pub open: Points,
+    pub late: Vec<LateSample>,
+    pub histograms: Vec<HistogramSample>,
+}
+
+impl Series {
+    pub(super) fn new(labels: Labels, hash: u64, id: u64, generation: u32) -> Self {
+        Self { labels, hash, id, open: Open::default(), sealed: Vec::new(), side: None, generation, touched: 0 }
+    }
+
+    /// Appends a float. `dedup` is the width of the dedup window, 0 for none.
+    #[inline]
+    pub(super) fn append_float(&mut self, time: i64, start: i64, value: f64, dedup: i64) -> Result<Placed, Refusal> {
+        if self.side.is_none() && !self.open.is_empty() {
+            let last = self.open.last();
+            // The common case: later than everything, and surely in another window.
+            if time.saturating_sub(last) >= dedup.max(1) && self.open.has_room(time) {
+                self.open.push(time, start, value);
+                return Ok(Placed::Appended);
+            }
+        }
+        self.place_float(time, start, value, dedup)
+    }
+
+    fn place_float(&mut self, time: i64, start: i64, value: f64, dedup: i64) -> Result<Placed, Refusal> {
+        if self.histograms().binary_search_by_key(&time, |sample| sample.time).is_ok() {
+            return Err(Refusal::DuplicateTimestamp { time });
+        }
+        if self.open.is_empty() {
+            // Only a series without floats has an empty open column: sealing leaves the last sample there.
+            self.open.push(time, start, value);
+            return Ok(Placed::Appended);
+        }
+        let last = self.open.last();
+        if time < last {
+            return self.place_late(LateSample { time, start, value }, dedup);
+        }
+        let last_value = self.open.last_value().unwrap_or(f64::NAN);
+        if time == last {
+            return if last_value.to_bits() == value.to_bits() {
+                Ok(Placed::Duplicate)
+            } else {
+                Err(Refusal::DuplicateTimestamp { time })
+            };
+        }
+        let mut placed = Placed::Appended;
+        if same_window(time, last, dedup) && is_stale(value) == is_stale(last_value) {
+            self.open.pop();
+            placed = Placed::Replaced;
+        }
+        if !self.open.has_room(time) {
+            self.seal();
+        }
+        self.open.push(time, start, value);
+        Ok(placed)
+    }
+
+    fn place_late(&mut self, sample: LateSample, dedup: i64) -> Result<Placed, Refusal> {
+        let (from, to) = window(sample.time, dedup);
+        let mut near = Points::default();
+        self.read_floats(from, to, &mut near);
+        let mut earlier = None;
+        for (time, value) in near.times.iter().zip(&near.values) {
+            if *time == sample.time {
+                return if value.to_bits() == sample.value.to_bits() {
+                    Ok(Placed::Duplicate)
+                } else {
+                    Err(Refusal::DuplicateTimestamp { time: *time })
+                };
+            }
+            if is_stale(*value) != is_stale(sample.value) {
+                continue;
+            }
+            if *time > sample.time {
+                return Ok(Placed::Superseded);
+            }
+            earlier = Some(*time);
+        }
+        if let Some(time) = earlier {
+            self.remove_float(time);
+        }
+        let side = self.side.get_or_insert_default();
+        side.late.insert(sample);
+        if side.late.len() >= LATE_MAX {
+            self.settle();
+        }
+        Ok(Placed::Late)
+    }
+
+    /// Appends a native histogram.
+    pub(super) fn append_histogram(&mut self, sample: HistogramSample, dedup: i64) -> Result<Placed, Refusal> {
+        let time = sample.time;
+        if self.find_float(time).is_some() {
+            return Err(Refusal::DuplicateTimestamp { time });
+        }
+        let histograms = &mut self.side.get_or_insert_default().histograms;
+        let at = histograms.partition_point(|other| other.time < time);
+        if let Some(other) = histograms.get(at).filter(|other| other.time == time) {
+            return if same_histogram(&other.value, &sample.value) {
+                Ok(Placed::Duplicate)
+            } else {
+                Err(Refusal::DuplicateTimestamp { time })
+            };
+        }
+        let stale = is_stale(sample.value.sum);
+        let mate =
+            |other: &&HistogramSample| same_window(other.time, time, dedup) && is_stale(other.value.sum) == stale;
+        if histograms.get(at).filter(mate).is_some() {
+            return Ok(Placed::Superseded);
+        }
+        if let Some(before) = at.checked_sub(1).filter(|before| histograms.get(*before).filter(mate).is_some()) {
+            histograms[before] = sample;
+            return Ok(Placed::Replaced);
+        }
+        let late = at < histograms.len();
+        histograms.insert(at, sample);
+        Ok(if late { Placed::Late } else { Placed::Appended })
+    }
+
+    /// Moves the open column into a chunk, with the late samples that belong before the next one.
+    pub(super) fn seal(&mut self) {
+        let mut points = Points::default();
+        self.open.read(i64::MIN, i64::MAX, &mut points);
+        self.open.clear();
+        push_pieces(&points, &mut self.sealed);
+        let end = points.times.last().map_or(i64::MIN, |last| last.saturating_add(1));
+        if let Some(side) = &mut self.side {
+            side.late.settle(end, &mut self.sealed);
+        }
+        self.drop_empty_side();
+    }
+
+    /// Seals all but the last sample, which stays open so that the next can be compared with it.
+    pub(super) fn seal_idle(&mut self) {
+        if self.open.len() < 2 {
+            return;
+        }
+        let (last, Some(value)) = (self.open.last(), self.open.last_value()) else { return };
+        let start = self.open.last_start();
+        self.open.pop();
+        self.seal();
+        self.open.push(last, start, value);
+        self.open.shrink();
+    }
+
+    fn settle(&mut self) {
+        let end = self.open.first();
+        if let Some(side) = &mut self.side {
+            side.late.settle(end, &mut self.sealed);
+            if side.late.len() >= LATE_MAX {
+                // Everything late lies inside the open column: it has to be sealed to take them.
+                let (last, start) = (self.open.last(), self.open.last_start());
+                let value = self.open.last_value().unwrap_or(f64::NAN);
+                self.seal();
+                // `seal` left the column empty; its last sample went into a chunk and is taken back.
+                self.remove_float(last);
+                self.open.push(last, start, value);
+            }
+        }
+        self.drop_empty_side();
+    }
+
+    fn drop_empty_side(&mut self) {
+        if self.side.as_ref().is_some_and(|side| side.late.is_empty() && side.histograms.is_empty()) {
+            self.side = None;
+        }
+    }
+
+    /// Takes a float away that a later one of its dedup window replaces.
+    fn remove_float(&mut self, time: i64) {
+        if self.side.as_mut().is_some_and(|side| side.late.remove(time)) {
+            return;
+        }
+        if self.open.find(time).is_some() {
+            let mut points = Points::default();
+            self.open.read(i64::MIN, i64::MAX, &mut points);
+            self.open.clear();
+            for at in (0..points.len()).filter(|at| points.times[*at] != time) {
+                self.open.push(points.times[at], points.start(at), points.values[at]);
+            }
+            return;
+        }
+        let at = self.sealed.partition_point(|chunk| chunk.last < time);
+        if let Some(chunk) = self.sealed.get(at) {
+            let (mut points, mut kept) = (Points::default(), Points::default());
+            chunk.read(i64::MIN, i64::MAX, &mut points);
+            for at in (0..points.len()).filter(|at| points.times[*at] != time) {
+                kept.push(points.times[at], points.start(at), points.values[at]);
+            }
+            match Chunk::seal(&kept) {
+                Some(chunk) => self.sealed[at] = Arc::new(chunk),
+                None => {
+                    self.sealed.remove(at);
+                }
+            }
+        }
+    }
+
+    fn find_float(&self, time: i64) -> Option<f64> {
+        let mut points = Points::default();
+        self.read_floats(time, time, &mut points);
+        points.values.first().copied()
+    }
+
+    fn read_floats(&self, mint: i64, maxt: i64, points: &mut Points) {
+        self.snapshot(mint, maxt).floats(mint, maxt, points);
+    }
+
+    /// What a reader of this range needs.
+    pub(super) fn snapshot(&self, mint: i64, maxt: i64) -> Snapshot {
+        let from = self.sealed.partition_point(|chunk| chunk.last < mint);
+        let to = self.sealed.partition_point(|chunk| chunk.first <= maxt);
+        let mut snapshot =
+            Snapshot { chunks: self.sealed.get(from..to).unwrap_or(&[]).to_vec(), ..Snapshot::default() };
+        self.open.read(mint, maxt, &mut snapshot.open);
+        if let Some(side) = &self.side {
+            snapshot.late.extend_from_slice(side.late.range(mint, maxt));
+            let histograms = &side.histograms;
+            let from = histograms.partition_point(|sample| sample.time < mint);
+            let to = histograms.partition_point(|sample| sample.time <= maxt);
+            snapshot.histograms.extend_from_slice(histograms.get(from..to).unwrap_or(&[]));
+        }
+        snapshot
+    }
+
+    fn histograms(&self) -> &[HistogramSample] {
+        self.side.as_ref().map_or(&[], |side| &side.histograms)
+    }
+
+    /// Time of the oldest and of the newest sample; `None` without samples.
+    pub(super) fn bounds(&self) -> Option<(i64, i64)> {
+        let mut bounds: Option<(i64, i64)> = None;
+        let mut widen = |first: Option<i64>, last: Option<i64>| {
+            if let (Some(first), Some(last)) = (first, last) {
+                bounds = Some(bounds.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
+            }
+        };
+        widen(self.sealed.first().map(|chunk| chunk.first), self.sealed.last().map(|chunk| chunk.last));
+        if !self.open.is_empty() {
+            widen(Some(self.open.first()), Some(self.open.last()));
+        }
+        if let Some(side) = &self.side {
+            widen(side.late.first(), side.late.last());
+            widen(side.histograms.first().map(|s| s.time), side.histograms.last().map(|s| s.time));
+        }
+        bounds
+    }
+
+    /// Drops samples before `oldest`, whole chunks at a time; answers whether anything is left.
+    pub(super) fn expire(&mut self, oldest: i64) -> bool {
+        let gone = self.sealed.partition_point(|chunk| chunk.last < oldest);
+        self.sealed.drain(..gone);
+        if !self.open.is_empty() && self.open.last() < oldest {
+            self.open.clear();
+            self.open.shrink();
+        }
+        if let Some(side) = &mut self.side {
+            side.late.drop_before(oldest);
+            let gone = side.histograms.partition_point(|sample| sample.time < oldest);
+            side.histograms.drain(..gone);
+        }
+        self.drop_empty_side();
+        self.bounds().is_some()
+    }
+
+    /// Sealed chunks, samples of all kinds, and bytes on the heap.
+    pub(super) fn size(&self) -> SeriesSize {
+        let histograms = self.histograms();
+        let late = self.side.as_ref().map_or(0, |side| side.late.len());
+        SeriesSize {
+            chunks: self.sealed.len() + usize::from(!self.open.is_empty()),
+            samples: self.sealed.iter().map(|chunk| chunk.count as usize).sum::<usize>()
+                + self.open.len()
+                + late
+                + histograms.len(),
+            bytes: self.sealed.iter().map(|chunk| chunk.heap_bytes() + 24).sum::<usize>()
+                + self.open.heap_bytes()
+                + self.side.as_ref().map_or(0, |side| size_of::<Side>() + side.late.heap_bytes())
+                + std::mem::size_of_val(histograms)
+                + self.labels.as_encoded().len()
+                + size_of::<Self>(),
+        }
+    }
+}
+
+/// What a series takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SeriesSize {
+    pub chunks: usize,
+    pub samples: usize,
+    pub bytes: usize,
+}
+
+impl Snapshot {
+    /// Appends the floats in `mint..=maxt`, ascending.
+    fn floats(&self, mint: i64, maxt: i64, points: &mut Points) {
+        for chunk in &self.chunks {
+            chunk.read(mint, maxt, points);
+        }
+        if self.late.is_empty() {
+            if points.len() == 0 {
+                points.clone_from(&self.open);
+            } else {
+                for at in 0..self.open.len() {
+                    points.push(self.open.times[at], self.open.start(at), self.open.values[at]);
+                }
+            }
+            return;
+        }
+        for at in 0..self.open.len() {
+            points.push(self.open.times[at], self.open.start(at), self.open.values[at]);
+        }
+        *points = merged(points, &self.late);
+    }
+
+    /// Appends everything in `mint..=maxt` to a cleared column.
+    pub(super) fn read(&self, mint: i64, maxt: i64, column: &mut Column) {
+        let mut points = Points {
+            times: std::mem::take(&mut column.times),
+            values: std::mem::take(&mut column.values),
+            starts: std::mem::take(&mut column.starts),
+        };
+        points.clear();
+        self.floats(mint, maxt, &mut points);
+        if self.histograms.is_empty() {
+            (column.times, column.values, column.starts) = (points.times, points.values, points.starts);
+            return;
+        }
+        let mut at = 0;
+        for sample in &self.histograms {
+            while at < points.len() && points.times[at] < sample.time {
+                column.push_float(points.times[at], points.start(at), points.values[at]);
+                at += 1;
+            }
+            column.push_histogram(sample.time, sample.start, Arc::clone(&sample.value));
+        }
+        while at < points.len() {
+            column.push_float(points.times[at], points.start(at), points.values[at]);
+            at += 1;
+        }
+    }
+}
+
+/// Whether two times lie in the same aligned window of this width.
+fn same_window(a: i64, b: i64, width: i64) -> bool {
+    width > 0 && a.div_euclid(width) == b.div_euclid(width)
+}
+
+/// First and last time of the window around a time; only the time itself without windows.
+fn window(time: i64, width: i64) -> (i64, i64) {
+    if width <= 0 {
+        return (time, time);
+    }
+    let from = time.saturating_sub(time.rem_euclid(width));
+    (from, from.saturating_add(width - 1))
+}
+
+/// Equality by bits, so that a NaN sum equals itself.
+fn same_histogram(a: &Histogram, b: &Histogram) -> bool {
+    let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    a.reset_hint == b.reset_hint
+        && a.schema == b.schema
+        && [a.zero_threshold, a.zero_count, a.count, a.sum].map(f64::to_bits)
+            == [b.zero_threshold, b.zero_count, b.count, b.sum].map(f64::to_bits)
+        && a.positive_spans == b.positive_spans
+        && a.negative_spans == b.negative_spans
+        && bits(&a.positive_buckets) == bits(&b.positive_buckets)
+        && bits(&a.negative_buckets) == bits(&b.negative_buckets)
+        && bits(&a.custom_values) == bits(&b.custom_values)
+}

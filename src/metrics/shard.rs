@@ -1,0 +1,117 @@
+//! A shard: some of the series behind one lock, with the maps that find them.
+
+use hashbrown::HashTable;
+use roaring::RoaringBitmap;
+
+use crate::model::labels::{Labels, METRIC_NAME};
+
+use super::index::Slab;
+use super::matching::{Plan, find};
+use super::postings::{Postings, Slots};
+use super::series::{Series, SeriesRef};
+
+/// Part of the store's series.
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    number: u32,
+    /// Slots by hash of the labels.
+    slots: HashTable<u32>,
+    series: Slab,
+    postings: Postings,
+    /// Counts removals, so that a reference to a removed series is seen to be stale.
+    generation: u32,
+}
+
+impl Shard {
+    pub(super) fn new(number: u32) -> Self {
+        Self { number, ..Self::default() }
+    }
+
+    /// The series with these labels, if it is known.
+    #[inline]
+    pub(super) fn lookup(&self, hash: u64, encoded: &[u8]) -> Option<SeriesRef> {
+        let slot = *self.slots.find(hash, |slot| {
+            self.series.get(*slot).is_some_and(|series| series.hash == hash && series.labels.as_encoded() == encoded)
+        })?;
+        let generation = self.series.get(slot)?.generation;
+        Some(SeriesRef { shard: self.number, slot, generation })
+    }
+
+    /// Adds a series that is not known.
+    pub(super) fn insert(&mut self, labels: &Labels, hash: u64, id: u64) -> SeriesRef {
+        let generation = self.generation;
+        let slot = self.series.insert(Series::new(labels.clone(), hash, id, generation));
+        self.postings.insert(slot, labels.iter());
+        let series = &self.series;
+        self.slots.insert_unique(hash, slot, |slot| series.get(*slot).map_or(0, |series| series.hash));
+        SeriesRef { shard: self.number, slot, generation }
+    }
+
+    /// Removes a series and what finds it.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Series> {
+        let series = self.series.remove(slot)?;
+        self.postings.remove(slot, series.labels.iter());
+        if let Ok(entry) = self.slots.find_entry(series.hash, |other| *other == slot) {
+            entry.remove();
+        }
+        self.generation = self.generation.wrapping_add(1);
+        Some(series)
+    }
+
+    /// The series behind a reference, unless it was removed.
+    #[inline]
+    pub(super) fn get_mut(&mut self, reference: SeriesRef) -> Option<&mut Series> {
+        self.series.get_mut(reference.slot).filter(|series| series.generation == reference.generation)
+    }
+
+    #[inline]
+    pub(super) fn get(&self, reference: SeriesRef) -> Option<&Series> {
+        self.series.get(reference.slot).filter(|series| series.generation == reference.generation)
+    }
+
+    pub(super) fn by_slot(&self, slot: u32) -> Option<&Series> {
+        self.series.get(slot)
+    }
+
+    pub(super) fn by_slot_mut(&mut self, slot: u32) -> Option<&mut Series> {
+        self.series.get_mut(slot)
+    }
+
+    pub(super) fn reference(&self, slot: u32) -> Option<SeriesRef> {
+        self.series.get(slot).map(|series| SeriesRef { shard: self.number, slot, generation: series.generation })
+    }
+
+    /// Slots of the series that match and have a sample in the range.
+    pub(super) fn matching(&self, plans: &[Plan<'_>], mint: i64, maxt: i64) -> RoaringBitmap {
+        let mut found = find(&self.postings, plans);
+        let outside: Vec<u32> = found
+            .iter()
+            .filter(|slot| {
+                let bounds = self.series.get(*slot).and_then(Series::bounds);
+                bounds.is_none_or(|(first, last)| last < mint || first > maxt)
+            })
+            .collect();
+        for slot in outside {
+            found.remove(slot);
+        }
+        found
+    }
+
+    pub(super) fn postings(&self) -> &Postings {
+        &self.postings
+    }
+
+    /// How many series a metric has.
+    pub(super) fn metric_len(&self, name: &str) -> usize {
+        self.postings.values(METRIC_NAME).and_then(|values| values.get(name)).map_or(0, Slots::len)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Series)> {
+        self.series.iter()
+    }
+
+    /// Slots that were ever in use.
+    pub(super) fn slots(&self) -> u32 {
+        self.series.slots()
+    }
+}
