@@ -4,5 +4,6 @@ pub mod exposition;
 pub mod host;
 pub mod labels;
 pub mod otlp;
+pub mod relabel;
 pub mod remote_write;
 pub mod report;
