@@ -3,8 +3,11 @@
 //! A chunk holds floats or native histograms, never both; its owner keeps at least one sample in it. The header says
 //! how many, from when to when, so that a reader can pass over it. Table: docs/format/chunk.md.
 
+use std::sync::Arc;
+
 use crate::codec::bytes::{Reader, put_signed, put_varint};
-use crate::codec::{CodecError, Effort, SAMPLES_MAX, starts, times, values};
+use crate::codec::{CodecError, Effort, SAMPLES_MAX, histograms, starts, times, values};
+use crate::model::histogram::Histogram;
 
 /// The version in the lowest four bits of the first byte.
 const VERSION: u8 = 1;
@@ -30,6 +33,14 @@ pub fn encode_floats(times: &[i64], values: &[f64], starts: &[i64], effort: Effo
     let mut column = Vec::new();
     values::encode_with(values, effort, &mut column);
     write(times, starts, &column, 0, out);
+}
+
+/// Appends a chunk of native histograms, under the same conditions; the caller has asked [`histograms::fits`].
+pub fn encode_histograms(times: &[i64], values: &[Arc<Histogram>], starts: &[i64], effort: Effort, out: &mut Vec<u8>) {
+    assert_eq!(times.len(), values.len(), "a sample has a time and a value");
+    let mut column = Vec::new();
+    histograms::encode(values, effort, &mut column);
+    write(times, starts, &column, HISTOGRAMS, out);
 }
 
 fn write(times: &[i64], starts: &[i64], column: &[u8], kind: u8, out: &mut Vec<u8>) {
@@ -146,6 +157,25 @@ pub fn decode_floats(
     column.decode_range(from, from + count, values)
 }
 
+/// Appends the histograms inside `mint..=maxt`, as [`decode_floats`] does floats.
+pub fn decode_histograms(
+    bytes: &[u8],
+    mint: i64,
+    maxt: i64,
+    target: &mut Target<'_>,
+    values: &mut Vec<Arc<Histogram>>,
+) -> Result<(), CodecError> {
+    let parts = parse(bytes)?;
+    if !parts.header.histograms {
+        return Err(CodecError("a chunk holds floats"));
+    }
+    let (from, count) = decode_times(&parts, mint, maxt, target)?;
+    if histograms::len(parts.column)? != parts.header.count {
+        return Err(CodecError("a chunk's columns differ in length"));
+    }
+    histograms::decode_range(parts.column, from, from + count, values)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +231,23 @@ mod tests {
         }
         assert_eq!(starts, [0, 0, 0, 3, 0, 0]);
         assert_eq!(values, [1.0, 2.0, 3.0, 4.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn a_chunk_of_histograms_says_so() {
+        let values: Vec<_> =
+            (0..10).map(|i| Arc::new(Histogram { count: f64::from(i), ..Histogram::default() })).collect();
+        let times: Vec<i64> = (0..10).map(|i| i * 1000).collect();
+        let mut bytes = Vec::new();
+        encode_histograms(&times, &values, &[7; 10], Effort::Fast, &mut bytes);
+        assert!(header(&bytes).unwrap().histograms);
+        let (mut times, mut starts, mut back) = (vec![], vec![], vec![]);
+        let mut target = Target { times: &mut times, starts: &mut starts };
+        assert!(decode_floats(&bytes, 0, 9_999, &mut target, &mut vec![]).is_err());
+        decode_histograms(&bytes, 2_000, 4_500, &mut target, &mut back).unwrap();
+        assert_eq!(times, [2_000, 3_000, 4_000]);
+        assert_eq!(starts, [7; 3]);
+        assert_eq!(back, values[2..5]);
     }
 
     #[test]

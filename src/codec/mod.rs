@@ -1,8 +1,8 @@
 //! Column codecs: pure functions between slices and bytes, one file a codec, chosen by estimate, pick, encode.
 //!
 //! `chunk` is what the stores keep: the times, values (or histograms) and start times of one series, sealed. Below it
-//! stand a codec per column (`times`, `values`, `starts`), below those `ints`, which all integer columns
-//! share, and at the bottom `decimal`, `pack` and `bytes`.
+//! stand a codec per column (`times`, `values`, `starts`, `histograms`), below those `ints`, which all integer columns
+//! share, and at the bottom `decimal`, `pack` and `bytes`. `pco` is the slow and small alternative for data at rest.
 //!
 //! Every codec gives back exactly the bits that went in, NaN payloads and negative zero included. Decoders take bytes
 //! that somebody may have damaged: they return [`CodecError`], never panic, and allocate no more than
@@ -12,6 +12,7 @@
 pub mod bytes;
 pub mod chunk;
 pub mod decimal;
+pub mod histograms;
 pub mod ints;
 pub mod pack;
 pub mod pco;

@@ -21,7 +21,7 @@ fn check(values: &[f64], at_most: usize) {
     back.clear();
     decode(&small, &mut back).unwrap();
     assert!(same(&back, values));
-    let column = Column::parse(if values.len() % 2 == 0 { &small } else { &bytes }).unwrap();
+    let column = Column::parse(if values.len().is_multiple_of(2) { &small } else { &bytes }).unwrap();
     let n = values.len();
     for (from, to) in [(0, 1), (n / 3, n / 2), (n.saturating_sub(60), n), (255, 257), (256, 512), (n, n + 5)] {
         let mut part = Vec::new();
