@@ -272,7 +272,6 @@ impl<'a> Lexer<'a> {
                         return self.fail(&message);
                     }
                 }
-                Some(char::REPLACEMENT_CHARACTER) => return self.fail("invalid UTF-8 rune"),
                 None | Some('\n') => return self.fail("unterminated quoted string"),
                 Some(c) if c == quote => return self.emit(TokenKind::String),
                 Some(_) => {}
@@ -312,7 +311,6 @@ impl<'a> Lexer<'a> {
     fn raw_string(&mut self) -> Token {
         loop {
             match self.bump() {
-                Some(char::REPLACEMENT_CHARACTER) => return self.fail("invalid UTF-8 rune"),
                 None => return self.fail("unterminated raw string"),
                 Some('`') => return self.emit(TokenKind::String),
                 Some(_) => {}

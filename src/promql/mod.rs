@@ -9,6 +9,8 @@ pub mod duration;
 pub mod functions;
 mod lex;
 pub mod parse;
+pub mod print;
 pub mod quote;
 pub mod source;
+pub mod syntax_json;
 mod token;

@@ -23,7 +23,7 @@ impl Parser<'_> {
     pub(super) fn offset_duration(&mut self) -> Result<DurationExpr, ParseError> {
         let place = Place { context: "offset", expected: "number, duration, step(), or range()" };
         if self.token.kind == TokenKind::LeftParen {
-            return Ok(finish(self.duration(0, place)?));
+            return Ok(finish(self.parenthesised_offset(place)?));
         }
         let Some(op) = self.sign() else {
             return Ok(finish(self.duration_primary(place)?));
@@ -36,6 +36,17 @@ impl Parser<'_> {
         let start = self.advance().start;
         let inner = self.duration_primary(place)?;
         Ok(finish(self.apply_sign(op, start, inner)?))
+    }
+
+    /// In Prometheus an operator behind `offset (5m)` always belongs to the duration, so that `x offset (5m) + y` is an
+    /// error. Here it belongs to the duration where that can be read, else to the expression.
+    fn parenthesised_offset(&mut self, place: Place) -> Result<DurationNode, ParseError> {
+        let before = (self.lexer.clone(), self.token, self.last_end, self.depth, self.nesting);
+        if let Ok(node) = self.duration(0, place) {
+            return Ok(node);
+        }
+        (self.lexer, self.token, self.last_end, self.depth, self.nesting) = before;
+        self.duration_primary(place)
     }
 
     fn sign(&self) -> Option<UnaryOp> {
