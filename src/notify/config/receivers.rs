@@ -1,0 +1,614 @@
+//! The receivers: 18 kinds of places that notifications go to, with Alertmanager's keys and defaults.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::base::units::Period;
+
+/// Text that is a secret: it is never printed.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+impl Secret {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// Declares a section whose keys all have defaults.
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($field:ident : $type:ty = $default:expr),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $(pub $field: $type),* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default.into()),* }
+            }
+        }
+    };
+}
+
+section!(
+    /// `global`: defaults for all receivers.
+    Global {
+        resolve_timeout: Option<Period> = None,
+        http_config: Option<Value> = None,
+        smtp_from: String = "",
+        smtp_hello: String = "localhost",
+        smtp_smarthost: String = "",
+        smtp_auth_username: String = "",
+        smtp_auth_password: Secret = "",
+        smtp_auth_password_file: String = "",
+        smtp_auth_secret: Secret = "",
+        smtp_auth_secret_file: String = "",
+        smtp_auth_identity: String = "",
+        smtp_require_tls: bool = true,
+        smtp_tls_config: Option<Value> = None,
+        smtp_force_implicit_tls: Option<bool> = None,
+        slack_api_url: Secret = "",
+        slack_api_url_file: String = "",
+        slack_app_token: Secret = "",
+        slack_app_token_file: String = "",
+        slack_app_url: String = "https://slack.com/api/chat.postMessage",
+        pagerduty_url: String = "https://events.pagerduty.com/v2/enqueue",
+        opsgenie_api_url: String = "https://api.opsgenie.com/",
+        opsgenie_api_key: Secret = "",
+        opsgenie_api_key_file: String = "",
+        wechat_api_url: String = "https://qyapi.weixin.qq.com/cgi-bin/",
+        wechat_api_secret: Secret = "",
+        wechat_api_secret_file: String = "",
+        wechat_api_corp_id: String = "",
+        victorops_api_url: String = "https://alert.victorops.com/integrations/generic/20131114/alert/",
+        victorops_api_key: Secret = "",
+        victorops_api_key_file: String = "",
+        telegram_api_url: String = "https://api.telegram.org",
+        telegram_bot_token: Secret = "",
+        telegram_bot_token_file: String = "",
+        webex_api_url: String = "https://webexapis.com/v1/messages",
+        rocketchat_api_url: String = "https://open.rocket.chat/",
+        rocketchat_token: Secret = "",
+        rocketchat_token_file: String = "",
+        rocketchat_token_id: Secret = "",
+        rocketchat_token_id_file: String = "",
+        mattermost_webhook_url: Secret = "",
+        mattermost_webhook_url_file: String = "",
+        jira_api_url: String = "",
+    }
+);
+
+section!(Webhook {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    url: Secret = "",
+    url_file: String = "",
+    max_alerts: u64 = 0_u64,
+    timeout: Option<Period> = None,
+    payload: Option<Value> = None,
+});
+
+section!(Email {
+    send_resolved: bool = false,
+    to: String = "",
+    from: String = "",
+    hello: String = "",
+    smarthost: String = "",
+    auth_username: String = "",
+    auth_password: Secret = "",
+    auth_password_file: String = "",
+    auth_secret: Secret = "",
+    auth_secret_file: String = "",
+    auth_identity: String = "",
+    headers: BTreeMap<String, String> = BTreeMap::new(),
+    html: String = r#"{{ template "email.default.html" . }}"#,
+    text: String = "",
+    require_tls: Option<bool> = None,
+    tls_config: Option<Value> = None,
+    force_implicit_tls: Option<bool> = None,
+    threading: Option<Value> = None,
+});
+
+section!(SlackField { title: String = "", value: String = "", short: Option<bool> = None });
+
+section!(Slack {
+    send_resolved: bool = false,
+    http_config: Option<Value> = None,
+    api_url: Secret = "",
+    api_url_file: String = "",
+    app_token: Secret = "",
+    app_token_file: String = "",
+    app_url: String = "",
+    channel: String = "",
+    username: String = r#"{{ template "slack.default.username" . }}"#,
+    color: String = r#"{{ template "slack.default.color" . }}"#,
+    title: String = r#"{{ template "slack.default.title" . }}"#,
+    title_link: String = r#"{{ template "slack.default.titlelink" . }}"#,
+    pretext: String = r#"{{ template "slack.default.pretext" . }}"#,
+    text: String = r#"{{ template "slack.default.text" . }}"#,
+    message_text: String = "",
+    fields: Vec<SlackField> = Vec::new(),
+    short_fields: bool = false,
+    footer: String = r#"{{ template "slack.default.footer" . }}"#,
+    fallback: String = r#"{{ template "slack.default.fallback" . }}"#,
+    callback_id: String = r#"{{ template "slack.default.callbackid" . }}"#,
+    icon_emoji: String = r#"{{ template "slack.default.iconemoji" . }}"#,
+    icon_url: String = r#"{{ template "slack.default.iconurl" . }}"#,
+    image_url: String = "",
+    thumb_url: String = "",
+    link_names: bool = false,
+    mrkdwn_in: Vec<String> = Vec::new(),
+    actions: Vec<Value> = Vec::new(),
+    update_message: bool = false,
+    timeout: Option<Period> = None,
+});
+
+section!(PagerdutyLink { href: String = "", text: String = "" });
+section!(PagerdutyImage { href: String = "", src: String = "", alt: String = "" });
+
+section!(Pagerduty {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    service_key: Secret = "",
+    service_key_file: String = "",
+    routing_key: Secret = "",
+    routing_key_file: String = "",
+    url: String = "",
+    client: String = r#"{{ template "pagerduty.default.client" . }}"#,
+    client_url: String = r#"{{ template "pagerduty.default.clientURL" . }}"#,
+    description: String = r#"{{ template "pagerduty.default.description" .}}"#,
+    details: BTreeMap<String, Value> = BTreeMap::new(),
+    images: Vec<PagerdutyImage> = Vec::new(),
+    links: Vec<PagerdutyLink> = Vec::new(),
+    source: String = "",
+    severity: String = "",
+    class: String = "",
+    component: String = "",
+    group: String = "",
+    timeout: Option<Period> = None,
+});
+
+section!(OpsgenieResponder { id: String = "", name: String = "", username: String = "", r#type: String = "" });
+
+section!(Opsgenie {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    api_key: Secret = "",
+    api_key_file: String = "",
+    api_url: String = "",
+    message: String = r#"{{ template "opsgenie.default.message" . }}"#,
+    description: String = r#"{{ template "opsgenie.default.description" . }}"#,
+    source: String = r#"{{ template "opsgenie.default.source" . }}"#,
+    details: BTreeMap<String, String> = BTreeMap::new(),
+    entity: String = "",
+    responders: Vec<OpsgenieResponder> = Vec::new(),
+    actions: String = "",
+    tags: String = "",
+    note: String = "",
+    priority: String = "",
+    update_alerts: bool = false,
+});
+
+section!(Telegram {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    api_url: String = "",
+    bot_token: Secret = "",
+    bot_token_file: String = "",
+    chat_id: i64 = 0_i64,
+    chat_id_file: String = "",
+    message_thread_id: i64 = 0_i64,
+    message: String = r#"{{ template "telegram.default.message" . }}"#,
+    disable_notifications: bool = false,
+    parse_mode: String = "HTML",
+});
+
+section!(Discord {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    webhook_url: Secret = "",
+    webhook_url_file: String = "",
+    content: String = r#"{{ template "discord.default.content" . }}"#,
+    title: String = r#"{{ template "discord.default.title" . }}"#,
+    message: String = r#"{{ template "discord.default.message" . }}"#,
+    username: String = "",
+    avatar_url: String = "",
+});
+
+section!(Teams {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    webhook_url: Secret = "",
+    webhook_url_file: String = "",
+    title: String = r#"{{ template "msteams.default.title" . }}"#,
+    summary: String = r#"{{ template "msteams.default.summary" . }}"#,
+    text: String = r#"{{ template "msteams.default.text" . }}"#,
+});
+
+section!(TeamsV2 {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    webhook_url: Secret = "",
+    webhook_url_file: String = "",
+    title: String = r#"{{ template "msteamsv2.default.title" . }}"#,
+    text: String = r#"{{ template "msteamsv2.default.text" . }}"#,
+});
+
+section!(Mattermost {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    webhook_url: Secret = "",
+    webhook_url_file: String = "",
+    channel: String = "",
+    username: String = r#"{{ template "mattermost.default.username" . }}"#,
+    text: String = r#"{{ template "mattermost.default.text" . }}"#,
+    fallback: String = r#"{{ template "mattermost.default.fallback" . }}"#,
+    color: String = r#"{{ template "mattermost.default.color" . }}"#,
+    pretext: String = r#"{{ template "mattermost.default.pretext" . }}"#,
+    author_name: String = r#"{{ template "mattermost.default.authorname" . }}"#,
+    author_link: String = r#"{{ template "mattermost.default.authorlink" . }}"#,
+    author_icon: String = "",
+    title: String = r#"{{ template "mattermost.default.title" . }}"#,
+    title_link: String = r#"{{ template "mattermost.default.titlelink" . }}"#,
+    fields: Vec<SlackField> = Vec::new(),
+    thumb_url: String = "",
+    footer: String = "",
+    footer_icon: String = "",
+    image_url: String = "",
+    icon_url: String = "",
+    icon_emoji: String = "",
+    attachments: Vec<Value> = Vec::new(),
+    r#type: String = "",
+    props: Option<Value> = None,
+    priority: Option<Value> = None,
+});
+
+section!(Pushover {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    user_key: Secret = "",
+    user_key_file: String = "",
+    token: Secret = "",
+    token_file: String = "",
+    title: String = r#"{{ template "pushover.default.title" . }}"#,
+    message: String = r#"{{ template "pushover.default.message" . }}"#,
+    url: String = r#"{{ template "pushover.default.url" . }}"#,
+    url_title: String = "",
+    device: String = "",
+    sound: String = "",
+    priority: String = r#"{{ if eq .Status "firing" }}2{{ else }}0{{ end }}"#,
+    retry: Option<Period> = None,
+    expire: Option<Period> = None,
+    ttl: Option<Period> = None,
+    html: bool = false,
+    monospace: bool = false,
+});
+
+section!(Victorops {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    api_key: Secret = "",
+    api_key_file: String = "",
+    api_url: String = "",
+    routing_key: String = "",
+    message_type: String = "CRITICAL",
+    state_message: String = r#"{{ template "victorops.default.state_message" . }}"#,
+    entity_display_name: String = r#"{{ template "victorops.default.entity_display_name" . }}"#,
+    monitoring_tool: String = r#"{{ template "victorops.default.monitoring_tool" . }}"#,
+    custom_fields: BTreeMap<String, String> = BTreeMap::new(),
+});
+
+section!(Sigv4 {
+    region: String = "",
+    access_key: String = "",
+    secret_key: Secret = "",
+    profile: String = "",
+    role_arn: String = "",
+    external_id: String = "",
+    use_fips_sts_endpoint: bool = false,
+});
+
+section!(Sns {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    api_url: String = "",
+    sigv4: Sigv4 = Sigv4::default(),
+    topic_arn: String = "",
+    phone_number: String = "",
+    target_arn: String = "",
+    subject: String = r#"{{ template "sns.default.subject" . }}"#,
+    message: String = r#"{{ template "sns.default.message" . }}"#,
+    attributes: BTreeMap<String, String> = BTreeMap::new(),
+    use_aws_http_client: bool = false,
+});
+
+section!(Wechat {
+    send_resolved: bool = false,
+    http_config: Option<Value> = None,
+    api_secret: Secret = "",
+    api_secret_file: String = "",
+    corp_id: String = "",
+    api_url: String = "",
+    message: String = r#"{{ template "wechat.default.message" . }}"#,
+    to_user: String = r#"{{ template "wechat.default.to_user" . }}"#,
+    to_party: String = r#"{{ template "wechat.default.to_party" . }}"#,
+    to_tag: String = r#"{{ template "wechat.default.to_tag" . }}"#,
+    agent_id: String = r#"{{ template "wechat.default.agent_id" . }}"#,
+    message_type: String = "text",
+});
+
+section!(Webex {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    api_url: String = "",
+    room_id: String = "",
+    message: String = r#"{{ template "webex.default.message" . }}"#,
+});
+
+section!(Jira {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    api_url: String = "",
+    api_type: String = "auto",
+    project: String = "",
+    summary: Value = Value::String(r#"{{ template "jira.default.summary" . }}"#.to_owned()),
+    description: Value = Value::String(r#"{{ template "jira.default.description" . }}"#.to_owned()),
+    labels: Vec<String> = Vec::new(),
+    priority: String = r#"{{ template "jira.default.priority" . }}"#,
+    issue_type: String = "",
+    reopen_transition: String = "",
+    resolve_transition: String = "",
+    wont_fix_resolution: String = "",
+    reopen_duration: Option<Period> = None,
+    fields: BTreeMap<String, Value> = BTreeMap::new(),
+});
+
+section!(Rocketchat {
+    send_resolved: bool = false,
+    http_config: Option<Value> = None,
+    api_url: String = "",
+    token_id: Secret = "",
+    token_id_file: String = "",
+    token: Secret = "",
+    token_file: String = "",
+    channel: String = "",
+    color: String = r#"{{ if eq .Status "firing" }}red{{ else }}green{{ end }}"#,
+    title: String = r#"{{ template "rocketchat.default.title" . }}"#,
+    title_link: String = r#"{{ template "rocketchat.default.titlelink" . }}"#,
+    text: String = r#"{{ template "rocketchat.default.text" . }}"#,
+    fields: Vec<SlackField> = Vec::new(),
+    short_fields: bool = false,
+    emoji: String = r#"{{ template "rocketchat.default.emoji" . }}"#,
+    icon_url: String = r#"{{ template "rocketchat.default.iconurl" . }}"#,
+    image_url: String = "",
+    thumb_url: String = "",
+    link_names: bool = false,
+    actions: Vec<Value> = Vec::new(),
+});
+
+section!(Incidentio {
+    send_resolved: bool = true,
+    http_config: Option<Value> = None,
+    url: String = "",
+    url_file: String = "",
+    alert_source_token: Secret = "",
+    alert_source_token_file: String = "",
+    max_alerts: u64 = 0_u64,
+    timeout: Option<Period> = None,
+});
+
+/// Declares a receiver with a list of each kind, and one type for any kind.
+macro_rules! kinds {
+    ($($field:ident, $kind:ident, $name:literal;)*) => {
+        /// A named set of places.
+        #[derive(Clone, Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Receiver {
+            pub name: String,
+            $(pub $field: Vec<$kind>,)*
+        }
+
+        /// One place of a receiver.
+        #[derive(Clone, Copy, Debug)]
+        pub enum Integration<'a> { $($kind(&'a $kind),)* }
+
+        impl Receiver {
+            /// All places, in Alertmanager's order of kinds.
+            pub fn integrations(&self) -> Vec<Integration<'_>> {
+                let mut all = Vec::new();
+                $(all.extend(self.$field.iter().map(Integration::$kind));)*
+                all
+            }
+        }
+
+        impl Integration<'_> {
+            /// The kind, as in the label `integration` of Alertmanager's metrics.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$kind(_) => $name,)* }
+            }
+
+            /// Whether it wants to hear of resolved alerts.
+            pub fn send_resolved(&self) -> bool {
+                match self { $(Self::$kind(config) => config.send_resolved,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    webhook_configs, Webhook, "webhook";
+    email_configs, Email, "email";
+    pagerduty_configs, Pagerduty, "pagerduty";
+    opsgenie_configs, Opsgenie, "opsgenie";
+    wechat_configs, Wechat, "wechat";
+    slack_configs, Slack, "slack";
+    victorops_configs, Victorops, "victorops";
+    pushover_configs, Pushover, "pushover";
+    sns_configs, Sns, "sns";
+    telegram_configs, Telegram, "telegram";
+    discord_configs, Discord, "discord";
+    webex_configs, Webex, "webex";
+    msteams_configs, Teams, "msteams";
+    msteamsv2_configs, TeamsV2, "msteamsv2";
+    incidentio_configs, Incidentio, "incidentio";
+    jira_configs, Jira, "jira";
+    rocketchat_configs, Rocketchat, "rocketchat";
+    mattermost_configs, Mattermost, "mattermost";
+}
+
+impl Receiver {
+    /// Whether every place says enough to be reached, with the defaults of `global`.
+    pub fn check(&self, global: &Global) -> Result<(), String> {
+        self.integrations().into_iter().try_for_each(|integration| {
+            missing(integration, global)
+                .map_or(Ok(()), |what| Err(format!("receiver {:?}: {}: {what}", self.name, integration.name())))
+        })
+    }
+}
+
+/// What a place still lacks.
+fn missing(integration: Integration<'_>, global: &Global) -> Option<&'static str> {
+    let none = |given: &[bool], what| (!given.iter().any(|given| *given)).then_some(what);
+    match integration {
+        Integration::Webhook(c) => {
+            none(&[!c.url.is_empty(), !c.url_file.is_empty()], "one of url or url_file must be configured")
+        }
+        Integration::Email(c) => none(&[!c.to.is_empty()], "missing to address in email config")
+            .or_else(|| {
+                none(&[!c.smarthost.is_empty(), !global.smtp_smarthost.is_empty()], "no global SMTP smarthost set")
+            })
+            .or_else(|| none(&[!c.from.is_empty(), !global.smtp_from.is_empty()], "no global SMTP from set")),
+        Integration::Pagerduty(c) => {
+            let keys = [&c.service_key, &c.routing_key].map(|key| !key.is_empty());
+            let files = [&c.service_key_file, &c.routing_key_file].map(|file| !file.is_empty());
+            none(&[keys, files].concat(), "missing service or routing key in PagerDuty config")
+        }
+        Integration::Opsgenie(c) => none(
+            &[
+                !c.api_key.is_empty(),
+                !c.api_key_file.is_empty(),
+                !global.opsgenie_api_key.is_empty(),
+                !global.opsgenie_api_key_file.is_empty(),
+            ],
+            "no global OpsGenie API Key set either inline or in a file",
+        ),
+        Integration::Wechat(c) => none(
+            &[
+                !c.api_secret.is_empty(),
+                !c.api_secret_file.is_empty(),
+                !global.wechat_api_secret.is_empty(),
+                !global.wechat_api_secret_file.is_empty(),
+            ],
+            "no global Wechat Api Secret set either inline or in a file",
+        )
+        .or_else(|| {
+            none(&[!c.corp_id.is_empty(), !global.wechat_api_corp_id.is_empty()], "no global Wechat CorpID set")
+        }),
+        Integration::Slack(c) => none(
+            &[
+                !c.api_url.is_empty(),
+                !c.api_url_file.is_empty(),
+                !c.app_token.is_empty(),
+                !c.app_token_file.is_empty(),
+                !global.slack_api_url.is_empty(),
+                !global.slack_api_url_file.is_empty(),
+                !global.slack_app_token.is_empty(),
+                !global.slack_app_token_file.is_empty(),
+            ],
+            "no Slack API URL nor App token set either inline or in a file",
+        ),
+        Integration::Victorops(c) => none(&[!c.routing_key.is_empty()], "missing Routing key in VictorOps config")
+            .or_else(|| {
+                none(
+                    &[
+                        !c.api_key.is_empty(),
+                        !c.api_key_file.is_empty(),
+                        !global.victorops_api_key.is_empty(),
+                        !global.victorops_api_key_file.is_empty(),
+                    ],
+                    "no global VictorOps API Key set",
+                )
+            }),
+        Integration::Pushover(c) => none(
+            &[!c.user_key.is_empty(), !c.user_key_file.is_empty()],
+            "one of user_key or user_key_file must be configured",
+        )
+        .or_else(|| {
+            none(&[!c.token.is_empty(), !c.token_file.is_empty()], "one of token or token_file must be configured")
+        }),
+        Integration::Sns(c) => none(
+            &[!c.topic_arn.is_empty(), !c.phone_number.is_empty(), !c.target_arn.is_empty()],
+            "must provide either a Target ARN, Topic ARN, or Phone Number for SNS config",
+        ),
+        Integration::Telegram(c) => none(
+            &[
+                !c.bot_token.is_empty(),
+                !c.bot_token_file.is_empty(),
+                !global.telegram_bot_token.is_empty(),
+                !global.telegram_bot_token_file.is_empty(),
+            ],
+            "missing bot_token or bot_token_file on telegram_config",
+        )
+        .or_else(|| {
+            none(&[c.chat_id != 0, !c.chat_id_file.is_empty()], "missing chat_id or chat_id_file on telegram_config")
+        }),
+        Integration::Discord(c) => none(
+            &[!c.webhook_url.is_empty(), !c.webhook_url_file.is_empty()],
+            "one of webhook_url or webhook_url_file must be configured",
+        ),
+        Integration::Teams(c) => none(
+            &[!c.webhook_url.is_empty(), !c.webhook_url_file.is_empty()],
+            "one of webhook_url or webhook_url_file must be configured",
+        ),
+        Integration::TeamsV2(c) => none(
+            &[!c.webhook_url.is_empty(), !c.webhook_url_file.is_empty()],
+            "one of webhook_url or webhook_url_file must be configured",
+        ),
+        Integration::Mattermost(c) => none(
+            &[
+                !c.webhook_url.is_empty(),
+                !c.webhook_url_file.is_empty(),
+                !global.mattermost_webhook_url.is_empty(),
+                !global.mattermost_webhook_url_file.is_empty(),
+            ],
+            "one of webhook_url or webhook_url_file must be configured",
+        ),
+        Integration::Webex(c) => none(&[!c.room_id.is_empty()], "missing room_id on webex_config").or_else(|| {
+            let has_authorization = c.http_config.as_ref().is_some_and(|config| config.get("authorization").is_some());
+            none(&[has_authorization], "missing webex_configs.http_config.authorization")
+        }),
+        Integration::Jira(c) => none(&[!c.project.is_empty()], "missing project in jira_config")
+            .or_else(|| none(&[!c.issue_type.is_empty()], "missing issue_type in jira_config"))
+            .or_else(|| {
+                none(&[!c.api_url.is_empty(), !global.jira_api_url.is_empty()], "no global Jira Cloud URL set")
+            }),
+        Integration::Rocketchat(c) => none(
+            &[
+                !c.token.is_empty(),
+                !c.token_file.is_empty(),
+                !global.rocketchat_token.is_empty(),
+                !global.rocketchat_token_file.is_empty(),
+            ],
+            "no global Rocketchat Token set either inline or in a file",
+        ),
+        Integration::Incidentio(c) => {
+            none(&[!c.url.is_empty(), !c.url_file.is_empty()], "one of url or url_file must be configured")
+        }
+    }
+}
