@@ -1,1 +1,25 @@
-//! Every API that is compatible with something, and our own.
+//! Every HTTP and gRPC interface that is compatible with something, and our own.
+//!
+//! Handlers read parameters, ask `query` or a store, and encode. They hold no state of their own beyond counters, and
+//! they never block: what reads the store runs through [`crate::query::Queries`].
+
+pub mod health;
+pub mod instance;
+pub mod prometheus;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::api::prometheus::Prometheus;
+
+/// Every path of this module. `app` merges the receivers of `ingest` into it and wraps the whole in
+/// [`crate::server::layers`].
+pub fn router(prometheus: Prometheus) -> Router {
+    health::routes(Arc::clone(&prometheus.instance)).merge(prometheus::routes(prometheus)).fallback(not_found)
+}
+
+/// Unknown paths are 404 and nothing else: Grafana takes only that as "not available".
+async fn not_found() -> (http::StatusCode, &'static str) {
+    (http::StatusCode::NOT_FOUND, "404 page not found\n")
+}

@@ -9,6 +9,7 @@ pub mod active;
 pub mod config;
 pub mod error;
 pub mod gate;
+pub mod walk;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

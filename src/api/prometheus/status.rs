@@ -1,0 +1,118 @@
+//! `status/*`: what the process says of itself.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::api::instance::{PROMETHEUS_VERSION, rfc3339};
+use crate::api::prometheus::Prometheus;
+use crate::api::prometheus::answer::{self, Notes};
+use crate::api::prometheus::form::{Form, parse_int};
+use crate::metrics::TopEntry;
+use crate::query::config::cores;
+use crate::server::error::Failure;
+
+/// Entries of each list of `status/tsdb`, and how many may be asked for.
+const TOP_DEFAULT: usize = 10;
+const TOP_MAX: usize = 10_000;
+
+/// Versions. There is no `features`: with it, even empty, Grafana takes the server for Mimir and its ruler.
+pub async fn buildinfo() -> Response {
+    let info = json!({
+        "version": PROMETHEUS_VERSION,
+        "revision": "",
+        "branch": "",
+        "buildUser": "",
+        "buildDate": "",
+        "goVersion": "",
+        "application": "novascope",
+        "applicationVersion": env!("CARGO_PKG_VERSION"),
+    });
+    answer::success(&info, &Notes::default())
+}
+
+/// The configuration that runs.
+pub async fn config(State(api): State<Arc<Prometheus>>) -> Response {
+    answer::success(&json!({"yaml": api.instance.config()}), &Notes::default())
+}
+
+/// Flags with their values.
+pub async fn flags(State(api): State<Arc<Prometheus>>) -> Response {
+    answer::success(&api.instance.flags, &Notes::default())
+}
+
+/// Times and machine. The fields of Go's runtime are there for clients that insist on them.
+pub async fn runtimeinfo(State(api): State<Arc<Prometheus>>) -> Response {
+    let (reload_ok, reloaded) = api.instance.last_reload();
+    let folder = std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let info = json!({
+        "startTime": rfc3339(api.instance.started),
+        "CWD": folder,
+        "hostname": host,
+        "serverTime": rfc3339(api.queries.clock().now()),
+        "reloadConfigSuccess": reload_ok,
+        "lastConfigTime": rfc3339(reloaded),
+        "corruptionCount": 0,
+        "goroutineCount": 0,
+        "GOMAXPROCS": cores(),
+        "GOMEMLIMIT": i64::MAX,
+        "GOGC": "",
+        "GODEBUG": "",
+        "storageRetention": api.instance.retention,
+    });
+    answer::success(&info, &Notes::default())
+}
+
+/// What takes the space: series by metric, values by label.
+pub async fn tsdb(State(api): State<Arc<Prometheus>>, form: Form) -> Result<Response, Failure> {
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        name: &'a str,
+        value: u64,
+    }
+    fn entries(list: &[TopEntry]) -> Vec<Entry<'_>> {
+        list.iter().map(|entry| Entry { name: &entry.name, value: entry.count }).collect()
+    }
+    let limit = match form.get("limit") {
+        "" => TOP_DEFAULT,
+        text => parse_int(text)
+            .ok()
+            .and_then(|limit| usize::try_from(limit).ok())
+            .filter(|limit| *limit > 0)
+            .ok_or_else(|| Failure::bad_data("limit must be a positive number"))?,
+    };
+    if limit > TOP_MAX {
+        return Err(Failure::bad_data(format!("limit must not exceed {TOP_MAX}")));
+    }
+    let stats = api.store.stats(limit);
+    // Prometheus' bounds of an empty head.
+    let (oldest, newest) = stats.bounds.unwrap_or((i64::MAX, i64::MIN));
+    let status = json!({
+        "headStats": {
+            "numSeries": stats.series,
+            "numLabelPairs": stats.label_pairs,
+            "chunkCount": stats.chunks,
+            "minTime": oldest,
+            "maxTime": newest,
+        },
+        "seriesCountByMetricName": entries(&stats.series_by_metric),
+        "labelValueCountByLabelName": entries(&stats.values_by_label),
+        "memoryInBytesByLabelName": entries(&stats.bytes_by_label),
+        "seriesCountByLabelValuePair": entries(&stats.series_by_pair),
+    });
+    Ok(answer::success(&status, &Notes::default()))
+}
+
+/// How far the replay of the log is. Whoever gets this answer from the full API sees it done.
+pub async fn walreplay() -> Response {
+    answer::success(&json!({"min": 0, "max": 0, "current": 0}), &Notes::default())
+}
+
+/// Notices for a user interface; there are none yet.
+pub async fn notifications() -> Response {
+    answer::success(&json!([]), &Notes::default())
+}
