@@ -56,6 +56,19 @@ fn pairs(loose: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 /// # Errors
 /// Where the pairs are not the labels of a series.
 pub fn canonical(loose: &[u8], into: &mut Vec<u8>) -> Result<(), LabelProblem> {
+    if sort(loose, into)? { Ok(()) } else { Err(LabelProblem::NoMetricName) }
+}
+
+/// As [`canonical`], for the labels of an exemplar, which have no metric name.
+///
+/// # Errors
+/// Where the pairs are no label set.
+pub fn canonical_nameless(loose: &[u8], into: &mut Vec<u8>) -> Result<(), LabelProblem> {
+    sort(loose, into).map(|_| ())
+}
+
+/// Answers whether there is a metric name.
+fn sort(loose: &[u8], into: &mut Vec<u8>) -> Result<bool, LabelProblem> {
     into.clear();
     let mut sorted: Vec<(&[u8], &[u8])> = Vec::new();
     for pair in pairs(loose) {
@@ -90,7 +103,7 @@ pub fn canonical(loose: &[u8], into: &mut Vec<u8>) -> Result<(), LabelProblem> {
             put(into, value);
         }
     }
-    if named { Ok(()) } else { Err(LabelProblem::NoMetricName) }
+    Ok(named)
 }
 
 /// The text of labels for a message; bytes that are no text are replaced, and long sets are cut.

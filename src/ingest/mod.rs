@@ -1,9 +1,14 @@
 //! Protocols in: one folder a protocol.
 
+pub mod counters;
 pub mod exposition;
 pub mod host;
 pub mod labels;
 pub mod otlp;
+pub mod recent;
 pub mod relabel;
 pub mod remote_write;
 pub mod report;
+
+#[cfg(test)]
+mod fixture;

@@ -19,8 +19,8 @@ pub struct Report {
     /// Refused samples and histograms, for each reason. Reasons are few, so a list will do.
     rejected: Vec<(&'static str, u64)>,
     messages: Vec<String>,
-    /// A refusal that may pass later (a full store): the whole request should be sent again.
-    pub temporary: bool,
+    /// Something was refused because the store takes nothing now: the whole request should be sent again.
+    pub read_only: bool,
 }
 
 impl Report {

@@ -69,6 +69,18 @@ pub fn inflate(encoding: Encoding, input: &[u8], limit: usize) -> Result<Vec<u8>
 }
 
 fn snappy_block(input: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
+    let mut output = Vec::new();
+    let length = snappy_block_into(input, limit, &mut output)?.len();
+    output.truncate(length);
+    Ok(output)
+}
+
+/// Inflates a snappy block into a buffer that is used again, and answers the part of it that was written. The buffer
+/// only grows, so that a thread which reads one block after the other neither allocates nor zeroes memory.
+///
+/// # Errors
+/// As [`inflate`].
+pub fn snappy_block_into<'b>(input: &[u8], limit: usize, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], Failure> {
     let claimed = snap::raw::decompress_len(input).map_err(|error| broken("snappy", &error))?;
     if claimed > input.len().saturating_mul(SNAPPY_RATIO_MAX) {
         return Err(Failure::bad_data("snappy: the block claims to unfold to more than its bytes can hold"));
@@ -76,7 +88,12 @@ fn snappy_block(input: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
     if claimed > limit {
         return Err(too_large(limit));
     }
-    snap::raw::Decoder::new().decompress_vec(input).map_err(|error| broken("snappy", &error))
+    if buffer.len() < claimed {
+        buffer.resize(claimed, 0);
+    }
+    let target = buffer.get_mut(..claimed).unwrap_or_default();
+    let written = snap::raw::Decoder::new().decompress(input, target).map_err(|error| broken("snappy", &error))?;
+    Ok(target.get(..written).unwrap_or_default())
 }
 
 fn read_capped(name: &str, decoder: impl Read, input_len: usize, limit: usize) -> Result<Vec<u8>, Failure> {

@@ -164,7 +164,7 @@ fn append_double(number: f64, into: &mut String) {
         write!(into, "NaN")
     } else if number.is_infinite() {
         write!(into, "{}Inf", if number > 0.0 { '+' } else { '-' })
-    } else if size != 0.0 && (size < 1e-6 || size >= 1e21) {
+    } else if size != 0.0 && !(1e-6..1e21).contains(&size) {
         let text = format!("{number:e}");
         // Rust writes 1e21 where JavaScript writes 1e+21.
         match text.split_once('e') {

@@ -1,0 +1,228 @@
+//! From decoded samples to the store: resolves series, counts, and says why something was refused.
+
+use super::histogram::{Decoded, HistogramError};
+use crate::ingest::labels::{self, LabelProblem};
+use crate::ingest::recent::Recent;
+use crate::ingest::report::Report;
+use crate::metrics::{Appender, Refusal, SeriesRef};
+use crate::model::exemplar::Exemplar;
+use crate::model::metadata::Metadata;
+use crate::proto::wire::WireError;
+
+/// Where the samples of one request go.
+pub(super) struct Sink<'a> {
+    pub appender: Appender<'a>,
+    pub known: &'a Recent<SeriesRef>,
+    /// Families whose metadata the store has.
+    pub described: &'a Recent<()>,
+    pub now_secs: u64,
+    pub report: Report,
+    /// Loose pairs and their canonical form, for series that are not known.
+    loose: Vec<u8>,
+    encoded: Vec<u8>,
+}
+
+/// What requests learn for each other.
+#[derive(Debug)]
+pub(super) struct Caches {
+    known: Recent<SeriesRef>,
+    described: Recent<()>,
+}
+
+impl Default for Caches {
+    /// A million series in use at once; each costs about 40 bytes.
+    fn default() -> Self {
+        Self { known: Recent::new(1 << 20), described: Recent::new(1 << 14) }
+    }
+}
+
+/// Why a series cannot take samples.
+#[derive(Debug)]
+enum NoSeries {
+    Labels(LabelProblem),
+    Wire(WireError),
+    Refused(Refusal),
+}
+
+impl NoSeries {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Labels(problem) => problem.reason(),
+            Self::Wire(_) => "invalid_labels",
+            Self::Refused(refusal) => refusal.reason(),
+        }
+    }
+}
+
+impl std::fmt::Display for NoSeries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Labels(problem) => problem.fmt(f),
+            Self::Wire(error) => error.fmt(f),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl<'a> Sink<'a> {
+    pub(super) fn new(appender: Appender<'a>, caches: &'a Caches, now_secs: u64) -> Self {
+        let Caches { known, described } = caches;
+        Self { appender, known, described, now_secs, report: Report::default(), loose: Vec::new(), encoded: Vec::new() }
+    }
+
+    /// Appends the only sample of a series entry. `decode` writes the labels as loose pairs; it is only called where
+    /// the key is not known.
+    #[inline]
+    pub(super) fn raw_sample(
+        &mut self,
+        key: u128,
+        (time, value): (i64, f64),
+        decode: impl Fn(&mut Vec<u8>) -> Result<(), WireError>,
+    ) {
+        if let Some(series) = self.known.get(key, self.now_secs) {
+            match self.appender.float(series, time, 0, value) {
+                Ok(()) => {
+                    self.report.samples += 1;
+                    return;
+                }
+                Err(Refusal::UnknownSeries) => self.known.remove(key),
+                Err(refusal) => return self.refuse(&refusal, &decode),
+            }
+        }
+        self.series(key, decode).float(time, 0, value);
+    }
+
+    /// The samples that follow belong to this series.
+    #[inline]
+    pub(super) fn series<D: Fn(&mut Vec<u8>) -> Result<(), WireError>>(
+        &mut self,
+        key: u128,
+        decode: D,
+    ) -> Entry<'_, 'a, D> {
+        Entry { sink: self, key, decode, series: None }
+    }
+
+    pub(super) fn metadata(&mut self, family: &str, metadata: &Metadata) {
+        self.appender.metadata(family, metadata);
+    }
+
+    /// What became of the request, and the appender to commit.
+    pub(super) fn finish(self) -> (Report, Appender<'a>) {
+        (self.report, self.appender)
+    }
+
+    fn resolve(
+        &mut self,
+        key: u128,
+        decode: &impl Fn(&mut Vec<u8>) -> Result<(), WireError>,
+    ) -> Result<SeriesRef, NoSeries> {
+        if let Some(series) = self.known.get(key, self.now_secs) {
+            return Ok(series);
+        }
+        self.loose.clear();
+        decode(&mut self.loose).map_err(NoSeries::Wire)?;
+        labels::canonical(&self.loose, &mut self.encoded).map_err(NoSeries::Labels)?;
+        let series = self.appender.series(&self.encoded).map_err(NoSeries::Refused)?;
+        self.known.insert(key, series, self.now_secs);
+        Ok(series)
+    }
+
+    #[cold]
+    fn refuse(&mut self, refusal: &Refusal, decode: &dyn Fn(&mut Vec<u8>) -> Result<(), WireError>) {
+        self.report.read_only |= matches!(refusal, Refusal::ReadOnly(_));
+        let loose = &mut self.loose;
+        self.report.reject(refusal.reason(), 1, || {
+            loose.clear();
+            // A message without labels is better than none.
+            let _ = decode(loose);
+            format!("{refusal} for series {}", labels::display(loose))
+        });
+    }
+}
+
+/// One series of the request; it is looked up at its first sample.
+pub(super) struct Entry<'s, 'a, D> {
+    sink: &'s mut Sink<'a>,
+    key: u128,
+    decode: D,
+    series: Option<Result<SeriesRef, NoSeries>>,
+}
+
+impl<D: Fn(&mut Vec<u8>) -> Result<(), WireError>> Entry<'_, '_, D> {
+    pub(super) fn float(&mut self, time: i64, start: i64, value: f64) {
+        if self.append(|appender, series| appender.float(series, time, start, value)) {
+            self.sink.report.samples += 1;
+        }
+    }
+
+    /// # Errors
+    /// Where the bytes of the histogram are no message.
+    pub(super) fn histogram(&mut self, decoded: Result<Decoded, HistogramError>) -> Result<(), WireError> {
+        match decoded {
+            Ok(Decoded { time, start, histogram }) => {
+                if self.append(|appender, series| appender.histogram(series, time, start, &histogram)) {
+                    self.sink.report.histograms += 1;
+                }
+            }
+            Err(HistogramError::Wire(error)) => return Err(error),
+            Err(error) => self.reject("invalid_histogram", &error),
+        }
+        Ok(())
+    }
+
+    /// Exemplars that are refused are dropped without a word, as Prometheus does: their samples count.
+    pub(super) fn exemplar(&mut self, exemplar: Option<Exemplar>) {
+        let Some(exemplar) = exemplar else { return };
+        if let Ok(series) = *self.find()
+            && self.sink.appender.exemplar(series, &exemplar).is_ok()
+        {
+            self.sink.report.exemplars += 1;
+        }
+    }
+
+    /// Refuses one sample for a reason of its own.
+    pub(super) fn reject(&mut self, reason: &'static str, why: &dyn std::fmt::Display) {
+        let (loose, decode) = (&mut self.sink.loose, &self.decode);
+        self.sink.report.reject(reason, 1, || {
+            loose.clear();
+            let _ = decode(loose);
+            format!("{why} for series {}", labels::display(loose))
+        });
+    }
+
+    fn find(&mut self) -> &Result<SeriesRef, NoSeries> {
+        let (sink, key, decode) = (&mut *self.sink, self.key, &self.decode);
+        self.series.get_or_insert_with(|| sink.resolve(key, decode))
+    }
+
+    fn append(
+        &mut self,
+        mut place: impl FnMut(&mut crate::metrics::Appender<'_>, SeriesRef) -> Result<(), Refusal>,
+    ) -> bool {
+        for _ in 0..2 {
+            let series = match self.find() {
+                Ok(series) => *series,
+                Err(problem) => {
+                    let (reason, text) = (problem.reason(), problem.to_string());
+                    self.sink.report.read_only |= matches!(problem, NoSeries::Refused(Refusal::ReadOnly(_)));
+                    self.reject(reason, &text);
+                    return false;
+                }
+            };
+            match place(&mut self.sink.appender, series) {
+                Ok(()) => return true,
+                // The series was removed since it was looked up: once more, from its labels.
+                Err(Refusal::UnknownSeries) => {
+                    self.sink.known.remove(self.key);
+                    self.series = None;
+                }
+                Err(refusal) => {
+                    self.sink.refuse(&refusal, &self.decode);
+                    return false;
+                }
+            }
+        }
+        self.reject(Refusal::UnknownSeries.reason(), &Refusal::UnknownSeries);
+        false
+    }
+}
