@@ -7,8 +7,12 @@
 //! Nothing here knows a protocol or a format: it only joins what lower rows offer.
 
 pub mod bind;
+pub mod build;
+pub mod collect;
 pub mod config;
 pub mod error;
+pub mod feed;
 pub mod options;
+pub mod pulse;
 pub mod run;
 pub mod stop;

@@ -1,26 +1,13 @@
-//! The life of the daemon: build, serve, reload, drain.
+//! The life of the daemon: load, bind, build, serve, reload, drain.
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::http::HeaderMap;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::response::IntoResponse;
-use axum::routing::get;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-
-use crate::app::bind::{self, Bound};
-use crate::app::config::{self, Config, Loaded};
+use crate::app::bind;
+use crate::app::build::Daemon;
+use crate::app::config::{self, Loaded};
 use crate::app::error::StartError;
 use crate::app::options::Options;
 use crate::app::stop::{Order, Signals};
 use crate::base::clock::Clock;
-use crate::base::drain::Drain;
-use crate::base::tasks::{TaskKind, Tasks};
-use crate::server::listen::{self, ListenCounters, ListenLimits, Serving};
-use crate::telemetry;
-use crate::telemetry::text::Format;
+use crate::base::tasks::TaskKind;
 
 /// Runs until a signal says stop. Blocks the calling thread.
 pub fn run(options: Options) -> Result<(), StartError> {
@@ -39,58 +26,44 @@ fn load(options: &Options) -> Result<Loaded, StartError> {
 }
 
 async fn live(options: Options, loaded: Loaded, clock: Clock) -> Result<(), StartError> {
-    // Before anything else: a signal during the start must not kill a half-written folder.
+    // Before anything else: a signal during the start must not leave a half-made folder.
     let mut signals = Signals::listen().map_err(StartError::Runtime)?;
-    let config = &loaded.config;
-    let bound = bind::bind(&options, options.beyond_loopback || config.own.listen.beyond_loopback).await?;
-    telemetry::process::collect_into(telemetry::registry(), clock.now() as f64 / 1000.0);
-    let daemon = Daemon::start(config, bound, clock.clone());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "novascope starts");
     for note in &loaded.notes {
         tracing::info!("{note}");
     }
-    tracing::info!(ms = clock.monotonic().as_secs_f64() * 1e3, "ready");
+    let config = &loaded.config;
+    let bound = bind::bind(&options, options.beyond_loopback || config.own.listen.beyond_loopback).await?;
+    let daemon = Daemon::start(&options, config, bound, clock.clone())?;
+    say_where(&options, &daemon);
+    let (ms, url) = (clock.monotonic().as_millis(), format!("http://{}", daemon.addresses.main));
+    tracing::info!(ms, "ready: open {url}/ in a browser, or give {url} to Grafana as a Prometheus data source");
     while signals.next().await == Order::Reload {
         tracing::info!("told to reload");
     }
-    daemon.stop(signals).await;
+    tracing::info!("stopping: requests that run may end");
+    daemon.spawn(TaskKind::Signal, signals.force());
+    daemon.stop().await;
+    tracing::info!("stopped");
     Ok(())
 }
 
-/// Everything that runs.
-struct Daemon {
-    tasks: Tasks,
-    drain: Drain,
-    listeners: Vec<JoinHandle<()>>,
-}
-
-impl Daemon {
-    fn start(config: &Config, bound: Bound, _clock: Clock) -> Self {
-        let mut daemon = Self { tasks: Tasks::default(), drain: Drain::default(), listeners: Vec::new() };
-        let limits = ListenLimits { connections_max: config.own.listen.connections_max, ..ListenLimits::default() };
-        daemon.listen(bound.main, Router::new().route("/metrics", get(metrics)), limits);
-        daemon
+/// A line for each port and one for the data: what a newcomer needs to know, and what scripts look for.
+fn say_where(options: &Options, daemon: &Daemon) {
+    let addresses = &daemon.addresses;
+    let main = addresses.main;
+    tracing::info!(port = "main", address = %main, "listening: Prometheus API, remote write, OTLP on http://{main}");
+    if let Some(address) = addresses.otlp_grpc {
+        tracing::info!(port = "otlp_grpc", %address, "listening: OTLP over gRPC on http://{address}");
     }
-
-    fn listen(&mut self, listener: TcpListener, router: Router, limits: ListenLimits) {
-        let counters = Arc::<ListenCounters>::default();
-        let serving = Serving { tasks: self.tasks.clone(), drain: self.drain.clone(), limits, counters };
-        self.listeners.push(self.tasks.spawn(TaskKind::Listener, listen::serve(listener, router, serving)));
+    if let Some(address) = addresses.otlp_http {
+        tracing::info!(port = "otlp_http", %address, "listening: OTLP over HTTP on http://{address}");
     }
-
-    async fn stop(self, signals: Signals) {
-        tracing::info!("stopping");
-        self.tasks.spawn(TaskKind::Signal, signals.force());
-        self.drain.start();
-        for listener in self.listeners {
-            let _ = listener.await;
-        }
-        tracing::info!("stopped");
+    let folder = options.data.canonicalize().unwrap_or_else(|_| options.data.clone());
+    tracing::info!(folder = %folder.display(), series = daemon.store.totals().series, "data");
+    if options.own {
+        tracing::info!(
+            "scraping itself and reading this host once a second: try the query rate(node_cpu_seconds_total[5s])"
+        );
     }
-}
-
-async fn metrics(headers: HeaderMap) -> impl IntoResponse {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let format = Format::negotiate(accept);
-    let body = telemetry::text::render(&telemetry::registry().gather(), format);
-    ([(CONTENT_TYPE, format.content_type())], body)
 }

@@ -1,9 +1,9 @@
 //! Settings of the metrics store.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// When an append counts as done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// When its frame is on disk (fdatasync). Survives a power cut.

@@ -71,7 +71,7 @@ pub fn each_series(
             Point::Histogram { buckets, sum, count } => {
                 let bucket = format!("{}_bucket", family.name);
                 for (bound, below) in buckets {
-                    let bound = crate::telemetry::text::number(*bound);
+                    let bound = bound_text(*bound);
                     visit(&bucket, &sample.labels, Some(("le", &bound)), as_float(*below));
                 }
                 visit(&format!("{}_sum", family.name), &sample.labels, None, *sum);
@@ -79,6 +79,12 @@ pub fn each_series(
             }
         }
     }
+}
+
+/// The value of `le`: a float with a point, as Prometheus normalises it, so that `le="1.0"` matches whoever scraped.
+fn bound_text(bound: f64) -> String {
+    let text = crate::telemetry::text::number(bound);
+    if bound.is_finite() && !text.contains(['.', 'e']) { text + ".0" } else { text }
 }
 
 /// A count as a sample's value. Exact below 2^53, which a counter that grows by a billion a second passes after 104

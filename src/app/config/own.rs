@@ -3,11 +3,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::app::options::Retention;
+use crate::base::units::{ByteSize, Period};
+use crate::metrics::config as metrics;
+
 /// The key `novascope`, or the file `novascope.yml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Own {
     pub listen: Listen,
+    pub store: Store,
 }
 
 /// Limits of each listener.
@@ -23,5 +28,77 @@ pub struct Listen {
 impl Default for Listen {
     fn default() -> Self {
         Self { beyond_loopback: false, connections_max: 4096 }
+    }
+}
+
+/// The metrics store, in an operator's units.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    pub durability: metrics::Durability,
+    pub retention: Retention,
+    pub dedup_interval: Period,
+    pub future_max: Period,
+    pub idle_seal: Period,
+    pub exemplar_bytes_max: ByteSize,
+    pub metadata_families_max: usize,
+    pub series_max: usize,
+    pub series_per_metric_max: usize,
+    pub labels_per_series_max: usize,
+    pub label_name_bytes_max: usize,
+    pub label_value_bytes_max: usize,
+    pub wal_segment_bytes_max: ByteSize,
+    pub wal_snapshot_after: ByteSize,
+}
+
+impl Default for Store {
+    /// The store's own defaults.
+    fn default() -> Self {
+        let config = metrics::Config::default();
+        Self {
+            durability: config.durability,
+            retention: config.retention_ms.map_or(Retention::Off, |ms| Retention::For(Period::from_millis(ms))),
+            dedup_interval: Period::from_millis(config.dedup_interval_ms),
+            future_max: Period::from_millis(config.future_ms_max),
+            idle_seal: Period::from_millis(config.idle_seal_ms),
+            exemplar_bytes_max: ByteSize::from_bytes(config.exemplar_bytes_max as u64),
+            metadata_families_max: config.metadata_families_max,
+            series_max: config.limits.series_max,
+            series_per_metric_max: config.limits.series_per_metric_max,
+            labels_per_series_max: config.limits.labels_per_series_max,
+            label_name_bytes_max: config.limits.label_name_bytes_max,
+            label_value_bytes_max: config.limits.label_value_bytes_max,
+            wal_segment_bytes_max: ByteSize::from_bytes(config.wal.segment_bytes_max),
+            wal_snapshot_after: ByteSize::from_bytes(config.wal.snapshot_after_bytes),
+        }
+    }
+}
+
+impl Store {
+    /// In the store's own terms.
+    pub fn to_metrics(&self) -> metrics::Config {
+        metrics::Config {
+            durability: self.durability,
+            retention_ms: match self.retention {
+                Retention::Off => None,
+                Retention::For(period) => Some(period.as_millis()),
+            },
+            dedup_interval_ms: self.dedup_interval.as_millis(),
+            future_ms_max: self.future_max.as_millis(),
+            idle_seal_ms: self.idle_seal.as_millis(),
+            limits: metrics::Limits {
+                series_max: self.series_max,
+                series_per_metric_max: self.series_per_metric_max,
+                labels_per_series_max: self.labels_per_series_max,
+                label_name_bytes_max: self.label_name_bytes_max,
+                label_value_bytes_max: self.label_value_bytes_max,
+            },
+            exemplar_bytes_max: self.exemplar_bytes_max.as_usize(),
+            metadata_families_max: self.metadata_families_max,
+            wal: metrics::WalConfig {
+                segment_bytes_max: self.wal_segment_bytes_max.as_u64(),
+                snapshot_after_bytes: self.wal_snapshot_after.as_u64(),
+            },
+        }
     }
 }

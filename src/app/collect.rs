@@ -1,0 +1,91 @@
+//! Figures that live outside the registry, added at each gathering: the store, listeners, tasks, the build.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::base::tasks::{TaskKind, Tasks};
+use crate::metrics::{Refusal, Store};
+use crate::server::listen::ListenCounters;
+use crate::telemetry::registry::Registry;
+use crate::telemetry::snapshot::{Family, Kind, as_float};
+
+/// What there is to collect from.
+#[derive(Debug)]
+pub struct Collected {
+    pub store: Arc<Store>,
+    pub tasks: Tasks,
+    /// Listeners by the name of their port.
+    pub listeners: Vec<(&'static str, Arc<ListenCounters>)>,
+}
+
+impl Collected {
+    /// Adds these figures to every gathering of the registry.
+    pub fn register(self, registry: &Registry) {
+        registry.collect(move |families| {
+            families.push(build());
+            families.push(self.tasks());
+            families.extend(self.listeners());
+            families.extend(self.store());
+        });
+    }
+
+    fn tasks(&self) -> Family {
+        let mut family =
+            Family::new("novascope_tasks", "Tasks and threads that run, by what they are for.", Kind::Gauge);
+        for kind in TaskKind::ALL {
+            family.push(&[("kind", kind.name())], self.tasks.running(kind) as f64);
+        }
+        family
+    }
+
+    fn listeners(&self) -> Vec<Family> {
+        let mut accepted =
+            Family::new("novascope_connections_accepted_total", "Connections accepted, by port.", Kind::Counter);
+        let help = "Connections not served, by port and reason: over the limit, or the system refused.";
+        let mut refused = Family::new("novascope_connections_refused_total", help, Kind::Counter);
+        for (port, counters) in &self.listeners {
+            let get = |counter: &std::sync::atomic::AtomicU64| as_float(counter.load(Ordering::Relaxed));
+            accepted.push(&[("port", port)], get(&counters.accepted));
+            refused.push(&[("port", port), ("reason", "limit")], get(&counters.refused));
+            refused.push(&[("port", port), ("reason", "system")], get(&counters.failed));
+        }
+        vec![accepted, refused]
+    }
+
+    fn store(&self) -> Vec<Family> {
+        let totals = self.store.totals();
+        let counter = |name, help, value: u64| Family::single(name, help, Kind::Counter, as_float(value));
+        let mut placed = Family::new("novascope_store_samples_total", "Samples appended, by kind.", Kind::Counter);
+        placed.push(&[("kind", "float")], as_float(totals.samples));
+        placed.push(&[("kind", "histogram")], as_float(totals.histograms));
+        let mut refused =
+            Family::new("novascope_store_refused_total", "Series and samples refused, by reason.", Kind::Counter);
+        for (reason, count) in Refusal::REASONS.iter().zip(totals.refused) {
+            refused.push(&[("reason", reason)], as_float(count));
+        }
+        vec![
+            Family::single("novascope_store_series", "Series in memory.", Kind::Gauge, as_float(totals.series)),
+            placed,
+            refused,
+            counter("novascope_store_exemplars_total", "Exemplars appended.", totals.exemplars),
+            counter("novascope_store_late_samples_total", "Samples that came out of order.", totals.late),
+            counter("novascope_store_repeated_samples_total", "Samples that were stored already.", totals.duplicates),
+            counter(
+                "novascope_store_deduplicated_samples_total",
+                "Samples that gave way to another one inside the dedup window.",
+                totals.replaced + totals.superseded,
+            ),
+            counter(
+                "novascope_store_evicted_series_total",
+                "Series removed after their last sample expired.",
+                totals.series_evicted,
+            ),
+        ]
+    }
+}
+
+fn build() -> Family {
+    let mut family = Family::new("novascope_build_info", "The version that runs.", Kind::Gauge);
+    family.push(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    family
+}
