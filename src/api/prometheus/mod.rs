@@ -16,6 +16,9 @@ pub mod running;
 pub mod status;
 pub mod time;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -1,0 +1,203 @@
+//! Requests through the router over a real store, with golden answers.
+
+use axum::Router;
+use axum::body::Body;
+use expect_test::{Expect, expect};
+use http::Request;
+use http_body_util::BodyExt as _;
+use std::sync::Arc;
+use tower::ServiceExt as _;
+
+use crate::api::instance::{Instance, Phase};
+use crate::api::prometheus::Prometheus;
+use crate::base::clock::Clock;
+use crate::base::disk::Disk;
+use crate::base::rng::Rng;
+use crate::base::tasks::Tasks;
+use crate::metrics::config::Config;
+use crate::metrics::{Origin, Seams, Store};
+use crate::model::exemplar::Exemplar;
+use crate::model::labels::Labels;
+use crate::model::metadata::{Metadata, MetricType};
+use crate::query::Queries;
+use crate::query::config::Config as QueryConfig;
+
+/// 2023-11-14T22:13:20Z; samples end here.
+const NOW: i64 = 1_700_000_000_000;
+
+/// Two counters of 10/s and 1/s over the last ten minutes, a gauge with an odd name, an exemplar, metadata.
+fn fill(store: &Store) {
+    let mut appender = store.appender(Origin::new("test"));
+    for (code, rate) in [("200", 10.0), ("500", 1.0)] {
+        let labels = Labels::from_pairs([("__name__", "requests_total"), ("code", code), ("job", "api")]);
+        let series = appender.series(labels.as_encoded()).unwrap();
+        for second in 0..=600_i64 {
+            appender.float(series, NOW - 600_000 + second * 1000, 0, second as f64 * rate).unwrap();
+        }
+        if code == "500" {
+            let labels = Labels::from_pairs([("trace_id", "feedface")]);
+            appender.exemplar(series, &Exemplar { labels, value: 0.25, time: NOW - 1500 }).unwrap();
+        }
+    }
+    let labels = Labels::from_pairs([("__name__", "odd.name"), ("service.name", "a\"b")]);
+    appender.sample(labels.as_encoded(), NOW, 0, f64::NEG_INFINITY).unwrap();
+    let metadata = Metadata { kind: MetricType::Counter, unit: String::new(), help: "Requests.".to_owned() };
+    appender.metadata("requests_total", &metadata);
+    appender.commit().wait().unwrap();
+}
+
+/// A router over a store that lives as long as the folder.
+fn fixture() -> (Router, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, _) = Clock::simulated(NOW);
+    let tasks = Tasks::default();
+    let seams = Seams { clock: clock.clone(), disk: Disk::real(), rng: Rng::from_seed(1), tasks: tasks.clone() };
+    let store = Store::open(Config::default(), folder.path(), seams).unwrap();
+    fill(&store);
+    let instance = Instance::new(NOW, "global: {}\n".to_owned(), Box::new(|| Box::pin(async { Ok(()) })));
+    instance.set_phase(Phase::Ready);
+    let queries = Queries::new(clock, tasks, QueryConfig::default());
+    let api = Prometheus { store, queries, instance: Arc::new(instance) };
+    (crate::api::router(api), folder)
+}
+
+async fn send(request: Request<Body>) -> (u16, String) {
+    let (router, _folder) = fixture();
+    let response = router.oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn get(path: &str) -> String {
+    let (status, body) = send(Request::get(path).body(Body::empty()).unwrap()).await;
+    format!("{status} {body}")
+}
+
+async fn check(path: &str, expect: Expect) {
+    expect.assert_eq(&get(path).await);
+}
+
+#[tokio::test]
+async fn series_and_labels_as_prometheus_gives_them() {
+    check("/api/v1/series?match[]=requests_total&match[]={code=%22500%22}", expect![[r#"200 {"status":"success","data":[{"__name__":"requests_total","code":"200","job":"api"},{"__name__":"requests_total","code":"500","job":"api"}]}"#]]).await;
+    check("/api/v1/series?match[]=requests_total&limit=1", expect![[r#"200 {"status":"success","data":[{"__name__":"requests_total","code":"200","job":"api"}],"warnings":["results truncated due to limit"]}"#]]).await;
+    check("/api/v1/labels", expect![[r#"200 {"status":"success","data":["__name__","code","job","service.name"]}"#]])
+        .await;
+    check(
+        "/api/v1/labels?match[]=requests_total&limit=2",
+        expect![[
+            r#"200 {"status":"success","data":["__name__","code"],"warnings":["results truncated due to limit"]}"#
+        ]],
+    )
+    .await;
+    check("/api/v1/label/code/values", expect![[r#"200 {"status":"success","data":["200","500"]}"#]]).await;
+    check("/api/v1/label/U__service_2e_name/values", expect![[r#"200 {"status":"success","data":["a\"b"]}"#]]).await;
+    check(
+        "/api/v1/label/code/values?match[]=requests_total&end=1600000000",
+        expect![[r#"200 {"status":"success","data":[]}"#]],
+    )
+    .await;
+    check(
+        "/api/v1/metadata",
+        expect![[
+            r#"200 {"status":"success","data":{"requests_total":[{"type":"counter","unit":"","help":"Requests."}]}}"#
+        ]],
+    )
+    .await;
+    check("/api/v1/metadata?metric=nothing&limit=5", expect![[r#"200 {"status":"success","data":{}}"#]]).await;
+}
+
+#[tokio::test]
+async fn wrong_parameters_are_refused_in_the_words_of_prometheus() {
+    check(
+        "/api/v1/series",
+        expect![[r#"400 {"status":"error","errorType":"bad_data","error":"no match[] parameter provided"}"#]],
+    )
+    .await;
+    check("/api/v1/series?match[]={}", expect![[r#"400 {"status":"error","errorType":"bad_data","error":"invalid parameter \"match[]\": match[] must contain at least one non-empty matcher"}"#]]).await;
+    check("/api/v1/labels?start=soon", expect![[r#"400 {"status":"error","errorType":"bad_data","error":"invalid parameter \"start\": invalid time value for 'start': cannot parse \"soon\" to a valid timestamp"}"#]]).await;
+    check(
+        "/api/v1/labels?match[]=sum(x)",
+        expect![[r#"400 {"status":"error","errorType":"bad_data","error":"1:4: parse error: unexpected \"(\""}"#]],
+    )
+    .await;
+    check(
+        "/api/v1/label//values",
+        expect![[r#"400 {"status":"error","errorType":"bad_data","error":"invalid label name: \"\""}"#]],
+    )
+    .await;
+    check("/api/v1/query_exemplars?query=test&start=2&end=1", expect![[r#"400 {"status":"error","errorType":"bad_data","error":"end timestamp must not be before start timestamp"}"#]]).await;
+    check("/api/v1/rules?type=both", expect![[r#"400 {"status":"error","errorType":"bad_data","error":"invalid parameter \"type\": not supported value \"both\""}"#]]).await;
+    check(
+        "/api/v1/status/tsdb?limit=0",
+        expect![[r#"400 {"status":"error","errorType":"bad_data","error":"limit must be a positive number"}"#]],
+    )
+    .await;
+    check(
+        "/api/v1/nothing",
+        expect![[r#"
+        404 404 page not found
+    "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn exemplars_of_the_selectors_of_a_query() {
+    let query = "histogram_quantile(0.9,%20rate(requests_total[1m]))";
+    check(&format!("/api/v1/query_exemplars?query={query}&start=1699999000&end=1700000000"), expect![[r#"200 {"status":"success","data":[{"seriesLabels":{"__name__":"requests_total","code":"500","job":"api"},"exemplars":[{"labels":{"trace_id":"feedface"},"value":"0.25","timestamp":1699999998.500}]}]}"#]]).await;
+    // Grafana asks so, with milliseconds, whether there are exemplars at all.
+    check(
+        "/api/v1/query_exemplars?query=test&start=1699999000000&end=1700000000000",
+        expect![[r#"200 {"status":"success","data":[]}"#]],
+    )
+    .await;
+    check("/api/v1/query_exemplars?query=1", expect!["204 "]).await;
+}
+
+#[tokio::test]
+async fn the_language_without_data() {
+    check("/api/v1/format_query?query=foo/bar", expect![[r#"200 {"status":"success","data":"foo / bar"}"#]]).await;
+    check(
+        "/api/v1/parse_query?query=-1",
+        expect![[r#"200 {"status":"success","data":{"type":"numberLiteral","val":"-1"}}"#]],
+    )
+    .await;
+    check("/api/v1/parse_query?query=sum(", expect![[r#"400 {"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:5: parse error: unclosed left parenthesis"}"#]]).await;
+}
+
+#[tokio::test]
+async fn the_state_of_the_process() {
+    check(
+        "/-/ready",
+        expect![[r#"
+        200 novascope is Ready.
+    "#]],
+    )
+    .await;
+    check("/api/v1/status/buildinfo", expect![[r#"200 {"status":"success","data":{"version":"3.14.0","revision":"","branch":"","buildUser":"","buildDate":"","goVersion":"","application":"novascope","applicationVersion":"0.1.0"}}"#]]).await;
+    check("/api/v1/status/config", expect![[r#"200 {"status":"success","data":{"yaml":"global: {}\n"}}"#]]).await;
+    check("/api/v1/rules", expect![[r#"200 {"status":"success","data":{"groups":[]}}"#]]).await;
+    check("/api/v1/alerts", expect![[r#"200 {"status":"success","data":{"alerts":[]}}"#]]).await;
+    check("/api/v1/status/tsdb?limit=1", expect![[r#"200 {"status":"success","data":{"headStats":{"numSeries":3,"numLabelPairs":6,"chunkCount":7,"minTime":1699999400000,"maxTime":1700000000000},"seriesCountByMetricName":[{"name":"requests_total","value":2}],"labelValueCountByLabelName":[{"name":"__name__","value":2}],"memoryInBytesByLabelName":[{"name":"__name__","value":36}],"seriesCountByLabelValuePair":[{"name":"__name__=requests_total","value":2}]}}"#]]).await;
+    check("/api/v1/status/active_queries", expect![[r#"200 {"status":"success","data":[]}"#]]).await;
+}
+
+#[tokio::test]
+async fn a_form_may_be_posted() {
+    let form = Request::post("/api/v1/labels")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from("match%5B%5D=%7B%22odd.name%22%7D"))
+        .unwrap();
+    let (status, body) = send(form).await;
+    expect![[r#"200 {"status":"success","data":["__name__","service.name"]}"#]]
+        .assert_eq(&format!("{status} {body}"));
+    let form = Request::post("/api/v1/labels")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("content-encoding", "gzip")
+        .body(Body::from("limit=1"))
+        .unwrap();
+    let (status, body) = send(form).await;
+    expect![[r#"400 {"status":"error","errorType":"bad_data","error":"cannot decompress the body: gzip: unexpected end of file"}"#]].assert_eq(&format!("{status} {body}"));
+}
