@@ -8,4 +8,5 @@ pub mod histogram;
 pub mod labels;
 pub mod matcher;
 pub mod metadata;
+pub mod re2;
 pub mod sample;

@@ -1,0 +1,94 @@
+//! Regular expressions in the syntax of RE2 as Go reads it, which is what everybody writes in labels, rules and
+//! relabelling.
+//!
+//! Owns the reading of that syntax (the Rust crates read another: set algebra in brackets, Unicode `\d`, no `\Q..\E`), its
+//! limits, and what can be said about an expression without running it ([`Shape`]). Matching itself is `regex-automata`,
+//! in time linear in the text. Everything here is anchored at both ends, and `.` matches newlines, as Prometheus has it.
+
+mod class;
+mod expand;
+mod parse;
+mod shape;
+
+use std::sync::Arc;
+
+use regex_automata::Input;
+use regex_automata::meta::{Config, Regex};
+use regex_syntax::hir::{Hir, Look};
+
+pub use crate::model::re2::shape::Shape;
+
+/// Longest expression that is read.
+const PATTERN_BYTES_MAX: usize = 64 << 10;
+
+/// Room for the compiled program: some 20,000 plain states, where dashboards need hundreds.
+const PROGRAM_BYTES_MAX: usize = 2 << 20;
+
+/// Cache of the lazy automaton, for each thread that matches.
+const CACHE_BYTES: usize = 256 << 10;
+
+/// An expression that cannot be read or is too large. Worded as Go words it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("error parsing regexp: {0}")]
+pub struct RegexError(pub String);
+
+/// A compiled expression, anchored at both ends. Clones share the program.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    regex: Arc<Regex>,
+    shape: Shape,
+}
+
+impl Pattern {
+    pub fn new(text: &str) -> Result<Self, RegexError> {
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(RegexError(format!("expression is longer than {PATTERN_BYTES_MAX} bytes")));
+        }
+        let body = parse::parse(text)?;
+        let shape = Shape::of(&body);
+        let whole = Hir::concat(vec![Hir::look(Look::Start), body, Hir::look(Look::End)]);
+        let config = Config::new()
+            .nfa_size_limit(Some(PROGRAM_BYTES_MAX))
+            .hybrid_cache_capacity(CACHE_BYTES)
+            .onepass_size_limit(Some(CACHE_BYTES))
+            .dfa_size_limit(Some(CACHE_BYTES));
+        let regex = Regex::builder()
+            .configure(config)
+            .build_from_hir(&whole)
+            .map_err(|_| parse::fault("expression too large", text))?;
+        Ok(Self { regex: Arc::new(regex), shape })
+    }
+
+    /// Whether the whole text matches.
+    pub fn is_match(&self, text: &str) -> bool {
+        match &self.shape {
+            Shape::Set(values) => shape::contains(values, text),
+            Shape::Everything => true,
+            Shape::NotEmpty => !text.is_empty(),
+            Shape::Prefix { prefix, rest_is_free: true } => text.starts_with(&**prefix),
+            Shape::Suffix(suffix) => text.ends_with(&**suffix),
+            Shape::Contains(infix) => text.contains(&**infix),
+            Shape::Prefix { prefix, rest_is_free: false } => text.starts_with(&**prefix) && self.run(text),
+            Shape::Other => self.run(text),
+        }
+    }
+
+    /// What texts match, as far as it can be said without running.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// `template` with `$1`, `${1}`, `${name}` and `$$` filled in from a text that matches; `None` where it does not.
+    pub fn expand(&self, text: &str, template: &str) -> Option<String> {
+        let mut captures = self.regex.create_captures();
+        self.regex.captures(Input::new(text), &mut captures);
+        captures.is_match().then(|| expand::expand(&self.regex, &captures, text, template))
+    }
+
+    fn run(&self, text: &str) -> bool {
+        self.regex.is_match(Input::new(text))
+    }
+}
+
+#[cfg(test)]
+mod tests;
