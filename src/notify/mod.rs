@@ -14,3 +14,4 @@ pub mod log;
 pub mod matchers;
 pub mod route;
 pub mod silence;
+pub mod template;

@@ -118,7 +118,7 @@ impl Silences {
             return Err(SilenceError::TooMany);
         }
         if !silence.id.is_empty() {
-            self.expire(&silence.id.clone(), now)?;
+            self.expire(&silence.id, now)?;
         }
         silence.id = uuid(rng);
         silence.starts_at = silence.starts_at.max(now);

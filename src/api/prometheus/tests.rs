@@ -191,8 +191,7 @@ async fn a_form_may_be_posted() {
         .body(Body::from("match%5B%5D=%7B%22odd.name%22%7D"))
         .unwrap();
     let (status, body) = send(form).await;
-    expect![[r#"200 {"status":"success","data":["__name__","service.name"]}"#]]
-        .assert_eq(&format!("{status} {body}"));
+    expect![[r#"200 {"status":"success","data":["__name__","service.name"]}"#]].assert_eq(&format!("{status} {body}"));
     let form = Request::post("/api/v1/labels")
         .header("content-type", "application/x-www-form-urlencoded")
         .header("content-encoding", "gzip")
