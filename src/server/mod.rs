@@ -6,6 +6,7 @@
 //! resource path cannot read zstd. Does not do: routing, authentication, anything that knows a signal.
 
 pub mod body;
+pub mod client;
 pub mod cors;
 pub mod error;
 pub mod inflate;

@@ -1,0 +1,138 @@
+//! TLS towards servers.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::version::{TLS12, TLS13};
+use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use super::ClientError;
+use super::config::{TlsConfig, TlsVersion};
+
+/// Certificates of the system, read at the first need: reading takes milliseconds and most targets speak plain HTTP.
+static SYSTEM_ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+
+/// Builds what a connector needs. Reads the files that the configuration names.
+pub(super) fn build(config: &TlsConfig) -> Result<rustls::ClientConfig, ClientError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions(config))
+        .map_err(|error| ClientError::Tls(error.to_string()))?;
+    let builder = if config.insecure_skip_verify {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustEverybody(provider)))
+    } else {
+        builder.with_root_certificates(roots(config)?)
+    };
+    let Some(certificates) = pem(config.cert.as_deref(), config.cert_file.as_deref())? else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let key = pem(config.key.as_ref().map(|key| key.expose()), config.key_file.as_deref())?.unwrap_or_default();
+    let chain = certificates_in(&certificates)?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| ClientError::Tls(format!("key: {error}")))?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| ClientError::Tls(error.to_string()))
+}
+
+/// The name that the server's certificate must have, where it is not the host of the URL.
+pub(super) fn server_name(config: &TlsConfig) -> Result<Option<ServerName<'static>>, ClientError> {
+    if config.server_name.is_empty() {
+        return Ok(None);
+    }
+    ServerName::try_from(config.server_name.clone())
+        .map(Some)
+        .map_err(|_| ClientError::Tls(format!("server_name {:?} is not a host name", config.server_name)))
+}
+
+/// TLS 1.0 and 1.1 are not spoken; as a minimum they mean 1.2.
+fn versions(config: &TlsConfig) -> &'static [&'static SupportedProtocolVersion] {
+    let only_12 = config.max_version.is_some_and(|version| version < TlsVersion::Tls13);
+    let only_13 = config.min_version == Some(TlsVersion::Tls13);
+    static ONLY_12: [&SupportedProtocolVersion; 1] = [&TLS12];
+    static ONLY_13: [&SupportedProtocolVersion; 1] = [&TLS13];
+    static BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+    match (only_12, only_13) {
+        (true, _) => &ONLY_12,
+        (false, true) => &ONLY_13,
+        (false, false) => &BOTH,
+    }
+}
+
+fn roots(config: &TlsConfig) -> Result<Arc<RootCertStore>, ClientError> {
+    let Some(text) = pem(config.ca.as_deref(), config.ca_file.as_deref())? else {
+        return Ok(Arc::clone(SYSTEM_ROOTS.get_or_init(system_roots)));
+    };
+    let mut store = RootCertStore::empty();
+    for certificate in certificates_in(&text)? {
+        store.add(certificate).map_err(|error| ClientError::Tls(format!("ca: {error}")))?;
+    }
+    Ok(Arc::new(store))
+}
+
+fn system_roots() -> Arc<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    // Some systems carry certificates that cannot be read; the others serve all the same.
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Arc::new(store)
+}
+
+fn pem(inline: Option<&str>, file: Option<&Path>) -> Result<Option<Vec<u8>>, ClientError> {
+    match (inline, file) {
+        (Some(text), _) => Ok(Some(text.as_bytes().to_vec())),
+        (None, Some(file)) => std::fs::read(file)
+            .map(Some)
+            .map_err(|error| ClientError::File { file: file.to_owned(), message: error.to_string() }),
+        (None, None) => Ok(None),
+    }
+}
+
+fn certificates_in(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
+    match found {
+        Ok(certificates) if certificates.is_empty() => Err(ClientError::Tls("no certificate in the PEM text".into())),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(ClientError::Tls(format!("certificate: {error}"))),
+    }
+}
+
+/// `insecure_skip_verify`: the operator gave up knowing whom the client talks to. Signatures are still checked, so
+/// that the peer at least owns the key of the certificate it shows.
+#[derive(Debug)]
+struct TrustEverybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for TrustEverybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
