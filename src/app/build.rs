@@ -4,18 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::HeaderMap;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::response::IntoResponse;
-use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::api::instance::{Instance, Phase, Reload};
 use crate::app::bind::Bound;
 use crate::app::collect::Collected;
 use crate::app::config::Config;
 use crate::app::error::StartError;
-use crate::app::options::Options;
+use crate::app::options::{Options, Retention};
+use crate::app::ports::Parts;
 use crate::app::pulse::Pulse;
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
@@ -23,14 +21,15 @@ use crate::base::drain::Drain;
 use crate::base::rng::Rng;
 use crate::base::tasks::{TaskKind, Tasks};
 use crate::metrics::{self, Seams, Store};
+use crate::query::Queries;
 use crate::server::listen::{self, ListenCounters, ListenLimits, Serving};
 use crate::telemetry;
-use crate::telemetry::text::Format;
 
 /// Everything that runs.
 #[derive(Debug)]
 pub struct Daemon {
     pub store: Arc<Store>,
+    pub instance: Arc<Instance>,
     pub addresses: Addresses,
     tasks: Tasks,
     drain: Drain,
@@ -46,25 +45,37 @@ pub struct Addresses {
     pub otlp_http: Option<SocketAddr>,
 }
 
+/// What a daemon is made from.
+pub struct Plan<'a> {
+    pub options: &'a Options,
+    pub config: &'a Config,
+    pub bound: Bound,
+    pub clock: Clock,
+    pub reload: Reload,
+}
+
 impl Daemon {
     /// Opens the store and starts everything. Must run inside the runtime.
-    pub fn start(options: &Options, config: &Config, bound: Bound, clock: Clock) -> Result<Self, StartError> {
+    pub fn start(plan: Plan<'_>) -> Result<Self, StartError> {
+        let Plan { options, config, bound, clock, reload } = plan;
+        let addresses = addresses(&bound)?;
+        let instance = Arc::new(instance(options, config, &addresses, (clock.now(), reload)));
         let tasks = Tasks::default();
         let seams = Seams { clock: clock.clone(), disk: Disk::real(), rng: Rng::from_os(), tasks: tasks.clone() };
         let store = Store::open(store_config(options, config), &options.data, seams)
             .map_err(|error| StartError::Data { path: options.data.clone(), why: error.to_string() })?;
-        let addresses = addresses(&bound)?;
-        let mut daemon =
-            Self { store, addresses, tasks, drain: Drain::default(), listeners: Vec::new(), workers: Vec::new() };
+        let queries = Queries::new(clock.clone(), tasks.clone(), config.own.query.clone());
+        let parts = Parts { store: Arc::clone(&store), queries, instance: Arc::clone(&instance), clock: clock.clone() };
+        let routers = parts.routers(&config.own);
+        let drain = Drain::default();
+        let mut daemon = Self { store, instance, addresses, tasks, drain, listeners: Vec::new(), workers: Vec::new() };
         let limits = ListenLimits { connections_max: config.own.listen.connections_max, ..ListenLimits::default() };
-        let main = Router::new().route("/metrics", get(own_metrics));
-        let ports = [
-            ("main", Some(bound.main), main.clone()),
-            ("otlp_grpc", bound.otlp_grpc, main.clone()),
-            ("otlp_http", bound.otlp_http, main),
-        ];
         let mut counters = Vec::new();
-        for (name, listener, router) in ports {
+        for (name, listener, router) in [
+            ("main", Some(bound.main), routers.main),
+            ("otlp_grpc", bound.otlp_grpc, routers.otlp_grpc),
+            ("otlp_http", bound.otlp_http, routers.otlp_http),
+        ] {
             if let Some(listener) = listener {
                 counters.push((name, daemon.listen(listener, router, limits)));
             }
@@ -74,7 +85,15 @@ impl Daemon {
         telemetry::process::collect_into(telemetry::registry(), clock.now() as f64 / 1000.0);
         collected.register(telemetry::registry());
         daemon.work(options, &clock);
+        daemon.apply(config);
+        daemon.instance.set_phase(Phase::Ready);
         Ok(daemon)
+    }
+
+    /// Makes the parts of a configuration that may change while running the ones in force. Cannot fail: what can be
+    /// wrong with a configuration was found while loading it.
+    pub fn apply(&self, config: &Config) {
+        self.instance.external_labels.store(Arc::new(config.global.external_labels.clone()));
     }
 
     fn listen(&mut self, listener: TcpListener, router: Router, limits: ListenLimits) -> Arc<ListenCounters> {
@@ -102,6 +121,7 @@ impl Daemon {
 
     /// Ends everything in order: requests first, then what feeds the store, the store last.
     pub async fn stop(self) {
+        self.instance.set_phase(Phase::Stopping);
         self.drain.start();
         for ended in self.listeners.into_iter().chain(self.workers) {
             let _ = ended.await;
@@ -112,6 +132,20 @@ impl Daemon {
     pub fn spawn(&self, kind: TaskKind, future: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(kind, future);
     }
+}
+
+fn instance(options: &Options, config: &Config, addresses: &Addresses, (now, reload): (i64, Reload)) -> Instance {
+    let text = |address: Option<SocketAddr>| address.map(|address| address.to_string()).unwrap_or_default();
+    let mut instance = Instance::new(now, config.text.clone(), reload);
+    instance.flags = options.flags().into_iter().collect();
+    instance.retention = match options.retention.unwrap_or(config.own.store.retention) {
+        Retention::Off => String::new(),
+        Retention::For(period) => period.to_string(),
+    };
+    instance.listen = addresses.main.to_string();
+    instance.otlp_grpc = text(addresses.otlp_grpc);
+    instance.otlp_http = text(addresses.otlp_http);
+    instance
 }
 
 /// The settings of the store: flags before the file's own before Prometheus' sections.
@@ -133,11 +167,4 @@ fn addresses(bound: &Bound) -> Result<Addresses, StartError> {
         otlp_grpc: bound.otlp_grpc.as_ref().map(address).transpose()?,
         otlp_http: bound.otlp_http.as_ref().map(address).transpose()?,
     })
-}
-
-async fn own_metrics(headers: HeaderMap) -> impl IntoResponse {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let format = Format::negotiate(accept);
-    let body = telemetry::text::render(&telemetry::registry().gather(), format);
-    ([(CONTENT_TYPE, format.content_type())], body)
 }

@@ -13,6 +13,8 @@ pub mod config;
 pub mod error;
 pub mod feed;
 pub mod options;
+pub mod ports;
 pub mod pulse;
+pub mod reload;
 pub mod run;
 pub mod stop;

@@ -1,10 +1,11 @@
 //! The life of the daemon: load, bind, build, serve, reload, drain.
 
 use crate::app::bind;
-use crate::app::build::Daemon;
-use crate::app::config::{self, Loaded};
+use crate::app::build::{Daemon, Plan};
+use crate::app::config::{self, Config, Loaded};
 use crate::app::error::StartError;
 use crate::app::options::Options;
+use crate::app::reload;
 use crate::app::stop::{Order, Signals};
 use crate::base::clock::Clock;
 use crate::base::tasks::TaskKind;
@@ -34,18 +35,56 @@ async fn live(options: Options, loaded: Loaded, clock: Clock) -> Result<(), Star
     }
     let config = &loaded.config;
     let bound = bind::bind(&options, options.beyond_loopback || config.own.listen.beyond_loopback).await?;
-    let daemon = Daemon::start(&options, config, bound, clock.clone())?;
+    let (reload, mut reloads) = reload::channel();
+    let daemon = Daemon::start(Plan { options: &options, config, bound, clock: clock.clone(), reload })?;
     say_where(&options, &daemon);
     let (ms, url) = (clock.monotonic().as_millis(), format!("http://{}", daemon.addresses.main));
     tracing::info!(ms, "ready: open {url}/ in a browser, or give {url} to Grafana as a Prometheus data source");
-    while signals.next().await == Order::Reload {
-        tracing::info!("told to reload");
+    let mut running = loaded.config;
+    loop {
+        tokio::select! {
+            order = signals.next() => match order {
+                Order::Stop => break,
+                // Whoever sent the signal reads the log.
+                Order::Reload => drop(read_again(&options, &daemon, &mut running, clock.now())),
+            },
+            Some(request) = reloads.recv() => {
+                let result = read_again(&options, &daemon, &mut running, clock.now());
+                // A caller that left does not need the answer.
+                let _ = request.0.send(result);
+            }
+        }
     }
     tracing::info!("stopping: requests that run may end");
     daemon.spawn(TaskKind::Signal, signals.force());
     daemon.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// One reload, all or nothing.
+fn read_again(options: &Options, daemon: &Daemon, running: &mut Config, now: i64) -> Result<(), String> {
+    match load(options) {
+        Ok(loaded) => {
+            for note in &loaded.notes {
+                tracing::info!("{note}");
+            }
+            let waiting = reload::needs_restart(running, &loaded.config);
+            if !waiting.is_empty() {
+                tracing::warn!(settings = waiting.join(", "), "these settings change at the next start");
+            }
+            daemon.apply(&loaded.config);
+            daemon.instance.reloaded(now, Some(loaded.config.text.clone()));
+            *running = loaded.config;
+            tracing::info!("configuration read again");
+            Ok(())
+        }
+        Err(error) => {
+            daemon.instance.reloaded(now, None);
+            tracing::error!(%error, "configuration not read again: the one before stays in force");
+            Err(error.to_string())
+        }
+    }
 }
 
 /// A line for each port and one for the data: what a newcomer needs to know, and what scripts look for.

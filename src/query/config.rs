@@ -1,11 +1,11 @@
 //! Settings of queries.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::units::{ByteSize, Period};
 
 /// What queries may use. Unknown keys are refused.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The longest a query may run, waiting included. 2 minutes, as in Prometheus.

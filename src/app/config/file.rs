@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::app::config::list;
 use crate::app::config::own::Own;
 use crate::base::units::{ByteSize, Period};
+use crate::ingest::otlp;
 
 /// A prometheus.yml.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -28,7 +29,7 @@ pub struct File {
     pub remote_write: Vec<Value>,
     #[serde(deserialize_with = "list")]
     pub remote_read: Vec<Value>,
-    pub otlp: Option<Value>,
+    pub otlp: Option<otlp::config::Config>,
     /// Ours.
     pub novascope: Option<Own>,
 }

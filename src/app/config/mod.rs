@@ -20,6 +20,7 @@ use crate::app::config::file::{File, Global, ScrapeFile};
 use crate::app::config::own::Own;
 use crate::base::glob;
 use crate::base::yaml::{self, YamlError};
+use crate::ingest::otlp;
 
 /// The file beside the one that `--config.file` names.
 pub const OWN_FILE: &str = "novascope.yml";
@@ -34,6 +35,7 @@ pub struct Config {
     pub scrape_configs: Vec<serde_json::Value>,
     /// Patterns of rule files, absolute or relative to the working folder.
     pub rule_files: Vec<PathBuf>,
+    pub otlp: otlp::config::Config,
     pub own: Own,
     /// The main file with secrets hidden, for `/api/v1/status/config`.
     pub text: String,
@@ -78,6 +80,7 @@ pub fn load(path: &Path) -> Result<Loaded, YamlError> {
         global: file.global,
         scrape_configs,
         rule_files: file.rule_files.iter().map(|pattern| folder.join(pattern)).collect(),
+        otlp: file.otlp.unwrap_or_default(),
         own,
         text: redact::secrets(&text),
     };

@@ -6,13 +6,17 @@ use serde::{Deserialize, Serialize};
 use crate::app::options::Retention;
 use crate::base::units::{ByteSize, Period};
 use crate::metrics::config as metrics;
+use crate::query::config as query;
+use crate::server::body::BodyLimits;
 
 /// The key `novascope`, or the file `novascope.yml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Own {
     pub listen: Listen,
+    pub receive: Receive,
     pub store: Store,
+    pub query: query::Config,
 }
 
 /// Limits of each listener.
@@ -28,6 +32,32 @@ pub struct Listen {
 impl Default for Listen {
     fn default() -> Self {
         Self { beyond_loopback: false, connections_max: 4096 }
+    }
+}
+
+/// What a request that brings data may cost, whatever its protocol.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Receive {
+    /// Bytes of a body as sent, and again after inflating.
+    pub body_bytes_max: ByteSize,
+    /// The longest silence between two pieces of a body.
+    pub silence_max: Period,
+}
+
+impl Default for Receive {
+    /// What senders know from Prometheus and the OpenTelemetry collector.
+    fn default() -> Self {
+        let BodyLimits { bytes_max, silence_max } = BodyLimits::WRITE;
+        let silence = i64::try_from(silence_max.as_millis()).unwrap_or(i64::MAX);
+        Self { body_bytes_max: ByteSize::from_bytes(bytes_max as u64), silence_max: Period::from_millis(silence) }
+    }
+}
+
+impl Receive {
+    /// As the server knows it.
+    pub fn limits(&self) -> BodyLimits {
+        BodyLimits { bytes_max: self.body_bytes_max.as_usize(), silence_max: self.silence_max.as_duration() }
     }
 }
 

@@ -1,0 +1,66 @@
+//! Which paths each port answers.
+//!
+//! The main port answers everything; the two OTLP ports only what their names say, so that one can be opened to
+//! senders without opening the API.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+use crate::api::instance::Instance;
+use crate::api::prometheus::Prometheus;
+use crate::app::config::own::Own;
+use crate::base::clock::Clock;
+use crate::ingest::remote_write;
+use crate::metrics::Store;
+use crate::query::Queries;
+use crate::server::cors::Cors;
+use crate::server::layers::{self, Layers};
+use crate::telemetry;
+use crate::telemetry::text::Format;
+
+/// What the ports answer from.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub store: Arc<Store>,
+    pub queries: Queries,
+    pub instance: Arc<Instance>,
+    pub clock: Clock,
+}
+
+/// A router for each port.
+#[derive(Debug)]
+pub struct Routers {
+    pub main: Router,
+    pub otlp_grpc: Router,
+    pub otlp_http: Router,
+}
+
+impl Parts {
+    /// Builds the routers of all ports.
+    pub fn routers(&self, own: &Own) -> Routers {
+        let limits = own.receive.limits();
+        let prometheus = Prometheus {
+            store: Arc::clone(&self.store),
+            queries: self.queries.clone(),
+            instance: Arc::clone(&self.instance),
+        };
+        let write = remote_write::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits);
+        let main = crate::api::router(prometheus)
+            .merge(remote_write::routes(Arc::new(write)))
+            .route("/metrics", get(own_metrics));
+        let wrap = |router| layers::wrap(router, Layers { clock: self.clock.clone(), cors: Cors::Any });
+        Routers { main: wrap(main), otlp_grpc: wrap(Router::new()), otlp_http: wrap(Router::new()) }
+    }
+}
+
+async fn own_metrics(headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let format = Format::negotiate(accept);
+    let body = telemetry::text::render(&telemetry::registry().gather(), format);
+    ([(CONTENT_TYPE, format.content_type())], body)
+}
