@@ -3,6 +3,7 @@
 //! Handlers read parameters, ask `query` or a store, and encode. They hold no state of their own beyond counters, and
 //! they never block: what reads the store runs through [`crate::query::Queries`].
 
+pub mod federate;
 pub mod health;
 pub mod instance;
 pub mod prometheus;
@@ -16,7 +17,10 @@ use crate::api::prometheus::Prometheus;
 /// Every path of this module. `app` merges the receivers of `ingest` into it and wraps the whole in
 /// [`crate::server::layers`].
 pub fn router(prometheus: Prometheus) -> Router {
-    health::routes(Arc::clone(&prometheus.instance)).merge(prometheus::routes(prometheus)).fallback(not_found)
+    health::routes(Arc::clone(&prometheus.instance))
+        .merge(federate::routes(prometheus.clone()))
+        .merge(prometheus::routes(prometheus))
+        .fallback(not_found)
 }
 
 /// Unknown paths are 404 and nothing else: Grafana takes only that as "not available".
