@@ -9,8 +9,12 @@ use crate::model::histogram::{CUSTOM_BUCKETS_SCHEMA, Histogram, Span};
 use crate::model::metadata::Metadata;
 use crate::model::sample::is_stale;
 
+use crate::storage::wal::ticket::Ticket;
+
+use super::columns::seal_histograms;
 use super::commit::{Commit, Committed};
 use super::exemplars::EXEMPLAR_LABEL_BYTES_MAX;
+use super::record::{BATCH, Batch};
 use super::refusal::Refusal;
 use super::series::{HistogramSample, Placed, SeriesRef};
 use super::store::{Admission, Shared};
@@ -44,8 +48,15 @@ pub struct Appender<'a> {
     admission: Admission,
     dedup: i64,
     now_secs: u32,
+    read_only: bool,
     tally: Tally,
+    batch: Batch,
+    /// Of frames that were handed to the log already.
+    tickets: Vec<Ticket>,
 }
+
+/// Bytes of a batch above which a frame goes to the log before the commit.
+const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// What happened to the samples, counted without atomics until the end.
 #[derive(Debug, Default)]
@@ -63,12 +74,18 @@ impl Tally {
 
 impl<'a> Appender<'a> {
     pub(super) fn new(shared: &'a Arc<Shared>, origin: Origin) -> Self {
+        let dedup = if origin.dedup { shared.config.dedup_interval_ms } else { 0 };
+        let mut batch = shared.batches.lock().pop().unwrap_or_default();
+        batch.dedup = dedup;
         Self {
             shared,
             admission: shared.admission(),
-            dedup: if origin.dedup { shared.config.dedup_interval_ms } else { 0 },
+            dedup,
             now_secs: shared.uptime_secs(),
+            read_only: shared.read_only().is_some(),
             tally: Tally::default(),
+            batch,
+            tickets: Vec::new(),
         }
     }
 
@@ -81,7 +98,11 @@ impl<'a> Appender<'a> {
         match known {
             Some(series) => Ok(series),
             None => {
-                let created = self.shared.create(hash, encoded_labels);
+                let created = if self.read_only {
+                    Err(self.shared.read_only_refusal())
+                } else {
+                    self.shared.create(hash, encoded_labels)
+                };
                 self.counted(created)
             }
         }
@@ -94,16 +115,30 @@ impl<'a> Appender<'a> {
         let placed = self.counted(placed)?;
         self.tally.note(placed);
         self.tally.committed.samples += 1;
+        self.bound_batch();
         Ok(())
     }
 
     #[inline]
     fn place_float(&mut self, reference: SeriesRef, time: i64, start: i64, value: f64) -> Result<Placed, Refusal> {
-        self.admission.check(time)?;
-        let mut shard = self.shared.shards[reference.shard as usize].lock();
-        let series = shard.get_mut(reference).ok_or(Refusal::UnknownSeries)?;
-        series.touched = self.now_secs;
-        series.append_float(time, start, value, self.dedup)
+        self.check(time)?;
+        let (id, placed) = {
+            let mut shard = self.shared.shards[reference.shard as usize].lock();
+            let series = shard.get_mut(reference).ok_or(Refusal::UnknownSeries)?;
+            series.touched = self.now_secs;
+            (series.id, series.append_float(time, start, value, self.dedup)?)
+        };
+        // Also what is stored already: its first copy may not be durable yet, or never become so.
+        self.batch.push(id, time, start, value);
+        Ok(placed)
+    }
+
+    #[inline]
+    fn check(&self, time: i64) -> Result<(), Refusal> {
+        if self.read_only {
+            return Err(self.shared.read_only_refusal());
+        }
+        self.admission.check(time)
     }
 
     /// `series` and `float` in one, for protocols that name the series with each sample.
@@ -130,12 +165,19 @@ impl<'a> Appender<'a> {
         start: i64,
         value: &Histogram,
     ) -> Result<Placed, Refusal> {
-        self.admission.check(time)?;
+        self.check(time)?;
         check_histogram(value).map_err(Refusal::InvalidHistogram)?;
-        let mut shard = self.shared.shards[reference.shard as usize].lock();
-        let series = shard.get_mut(reference).ok_or(Refusal::UnknownSeries)?;
-        series.touched = self.now_secs;
-        series.append_histogram(HistogramSample { time, start, value: Arc::new(value.clone()) }, self.dedup)
+        let sample = HistogramSample { time, start, value: Arc::new(value.clone()) };
+        let bytes = seal_histograms(std::slice::from_ref(&sample));
+        let (id, placed) = {
+            let mut shard = self.shared.shards[reference.shard as usize].lock();
+            let series = shard.get_mut(reference).ok_or(Refusal::UnknownSeries)?;
+            series.touched = self.now_secs;
+            (series.id, series.append_histogram(sample, self.dedup)?)
+        };
+        self.batch.push_histogram(id, &bytes);
+        self.bound_batch();
+        Ok(placed)
     }
 
     /// Notes an exemplar of a series. One that repeats the newest, or is older than it, is taken for known.
@@ -150,23 +192,53 @@ impl<'a> Appender<'a> {
         if exemplar.labels.as_encoded().len() > EXEMPLAR_LABEL_BYTES_MAX {
             return Err(Refusal::ExemplarTooLong { limit: EXEMPLAR_LABEL_BYTES_MAX });
         }
-        self.admission.check(exemplar.time)?;
-        let labels = {
+        self.check(exemplar.time)?;
+        let (id, labels) = {
             let shard = self.shared.shards[reference.shard as usize].lock();
-            shard.get(reference).ok_or(Refusal::UnknownSeries)?.labels.clone()
+            let series = shard.get(reference).ok_or(Refusal::UnknownSeries)?;
+            (series.id, series.labels.clone())
         };
-        self.shared.exemplars.push(&labels, exemplar);
+        if self.shared.exemplars.push(&labels, exemplar) {
+            self.batch.push_exemplar(id, exemplar);
+            self.bound_batch();
+        }
         Ok(())
     }
 
     /// Notes what a sender says of a metric family.
     pub fn metadata(&mut self, family: &str, metadata: &Metadata) {
-        self.shared.families.set(family, metadata);
+        if !self.read_only && self.shared.families.set(family, metadata) {
+            self.batch.push_metadata(family, metadata);
+            self.bound_batch();
+        }
     }
 
     /// Ends the request. The result resolves when everything above is as durable as the settings ask.
-    pub fn commit(self) -> Commit {
-        Commit { result: Ok(self.tally.committed) }
+    pub fn commit(mut self) -> Commit {
+        self.flush();
+        self.tickets.reverse();
+        let inline = self.shared.wal.as_ref().filter(|wal| !wal.is_threaded()).map(Arc::clone);
+        Commit { committed: self.tally.committed, tickets: std::mem::take(&mut self.tickets), inline }
+    }
+
+    /// Hands what there is to the log.
+    fn flush(&mut self) {
+        let Some(wal) = &self.shared.wal else { return };
+        if self.read_only {
+            // Nothing was taken; the ticket says why.
+            self.tickets.push(wal.append(BATCH, Vec::new()));
+        } else if !self.batch.is_empty() {
+            self.tickets.push(wal.append(BATCH, self.batch.encode()));
+        }
+        self.batch.clear();
+    }
+
+    /// Keeps frames at a size that can be written and read at once.
+    #[inline]
+    fn bound_batch(&mut self) {
+        if self.batch.size() > BATCH_BYTES_MAX {
+            self.flush();
+        }
     }
 
     #[inline]
@@ -181,6 +253,9 @@ impl<'a> Appender<'a> {
 impl Drop for Appender<'_> {
     fn drop(&mut self) {
         self.shared.counters.add(&self.tally);
+        // Without a commit nobody waits, but what is visible now should still be there after a restart.
+        self.flush();
+        self.shared.keep_batch(std::mem::take(&mut self.batch));
     }
 }
 

@@ -3,6 +3,11 @@
 //! Times are implied by first + step while they are regular, else held as offsets; start times are one number while
 //! they do not change. A sealed chunk never changes, so readers share it without a lock.
 
+use std::sync::Arc;
+
+use crate::codec::chunk::{self, Target};
+use crate::codec::{CodecError, Effort};
+
 /// Samples in a sealed chunk: one block of the value codec.
 pub(super) const CHUNK_SAMPLES: usize = 256;
 
@@ -240,37 +245,54 @@ impl Open {
     }
 }
 
-/// A sealed run of samples.
-#[derive(Debug)]
+/// A sealed run of samples. Clones share the bytes.
+#[derive(Clone, Debug)]
 pub(super) struct Chunk {
     pub first: i64,
     pub last: i64,
     pub count: u32,
-    points: Points,
+    bytes: Arc<[u8]>,
 }
 
 impl Chunk {
-    /// Seals samples, of which there is at least one; times ascend strictly.
+    /// Seals samples, whose times ascend strictly; `None` without samples.
     pub(super) fn seal(points: &Points) -> Option<Self> {
         let (first, last) = (*points.times.first()?, *points.times.last()?);
-        Some(Self { first, last, count: u32::try_from(points.len()).ok()?, points: points.clone() })
+        let mut bytes = Vec::with_capacity(points.len() * 2 + 64);
+        chunk::encode_floats(&points.times, &points.values, &points.starts, Effort::Fast, &mut bytes);
+        Some(Self { first, last, count: u32::try_from(points.len()).ok()?, bytes: Arc::from(bytes) })
     }
 
-    /// Appends the samples in `mint..=maxt`.
-    pub(super) fn read(&self, mint: i64, maxt: i64, points: &mut Points) {
-        let from = self.points.times.partition_point(|time| *time < mint);
-        let to = self.points.times.partition_point(|time| *time <= maxt);
-        for at in from..to {
-            points.push(self.points.times[at], self.points.start(at), self.points.values[at]);
+    /// Takes the bytes of a chunk of floats, after a look at its header.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        let header = chunk::header(bytes)?;
+        if header.histograms {
+            return Err(CodecError("a chunk holds histograms"));
         }
+        let count = u32::try_from(header.count).unwrap_or(u32::MAX);
+        Ok(Self { first: header.min_time, last: header.max_time, count, bytes: Arc::from(bytes) })
     }
 
-    /// Bytes on the heap.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Appends the samples in `mint..=maxt`; nothing after an error.
+    pub(super) fn read(&self, mint: i64, maxt: i64, points: &mut Points) -> Result<(), CodecError> {
+        let before = points.len();
+        let mut target = Target { times: &mut points.times, starts: &mut points.starts };
+        let result = chunk::decode_floats(&self.bytes, mint, maxt, &mut target, &mut points.values);
+        if result.is_err() {
+            points.times.truncate(before);
+            points.values.truncate(before);
+            points.starts.truncate(before);
+        }
+        result
+    }
+
+    /// Bytes on the heap, beside the place in the series' list.
     pub(super) fn heap_bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.points.times.capacity() * 8
-            + self.points.values.capacity() * 8
-            + self.points.starts.capacity() * 8
+        self.bytes.len() + 2 * size_of::<usize>() + size_of::<Self>()
     }
 }
 

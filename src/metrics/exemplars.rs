@@ -93,6 +93,11 @@ impl Exemplars {
         rows
     }
 
+    /// Every exemplar, oldest first.
+    pub(super) fn all(&self) -> Vec<(Labels, Exemplar)> {
+        self.ring.lock().entries.iter().cloned().collect()
+    }
+
     /// Exemplars held now, and those that made room.
     pub(super) fn counts(&self) -> (usize, u64) {
         let ring = self.ring.lock();

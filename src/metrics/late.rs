@@ -1,7 +1,5 @@
 //! Samples that came behind the open column, and how they get into the sealed chunks.
 
-use std::sync::Arc;
-
 use super::column::{CHUNK_SAMPLES, Chunk, Points};
 
 /// Late samples of one series, ascending by time, none of which is in a chunk or in the open column.
@@ -72,7 +70,7 @@ impl Late {
 
     /// Merges the samples before `end` into the chunks, which stay ascending and apart. Each chunk takes what lies
     /// between it and the next; the first also what lies before. Chunks that get nothing are not touched.
-    pub(super) fn settle(&mut self, end: i64, chunks: &mut Vec<Arc<Chunk>>) {
+    pub(super) fn settle(&mut self, end: i64, chunks: &mut Vec<Chunk>) {
         let count = self.0.partition_point(|sample| sample.time < end);
         let mut rest: Vec<LateSample> = self.0.drain(..count).collect();
         if self.0.is_empty() {
@@ -90,15 +88,22 @@ impl Late {
             let bound = old.get(at + 1).map_or(i64::MAX, |next| next.first);
             let taken = rest.partition_point(|sample| sample.time < bound);
             if taken == 0 {
-                settled.push(Arc::clone(chunk));
+                settled.push(chunk.clone());
                 continue;
             }
             let mut points = Points::default();
-            chunk.read(i64::MIN, i64::MAX, &mut points);
+            if chunk.read(i64::MIN, i64::MAX, &mut points).is_err() {
+                // Only memory that went bad makes a chunk unreadable. It stays for readers to report; what would have
+                // gone into it goes on being late.
+                settled.push(chunk.clone());
+                self.0.extend(rest.drain(..taken));
+                continue;
+            }
             let own: Vec<LateSample> = rest.drain(..taken).collect();
             push_pieces(&merged(&points, &own), &mut settled);
         }
         *chunks = settled;
+        self.0.sort_unstable_by_key(|sample| sample.time);
     }
 }
 
@@ -124,13 +129,13 @@ pub(super) fn merged(points: &Points, late: &[LateSample]) -> Points {
 }
 
 /// Seals samples as chunks of about equal size, none longer than `CHUNK_SAMPLES` or than 32-bit offsets reach.
-pub(super) fn push_pieces(points: &Points, chunks: &mut Vec<Arc<Chunk>>) {
+pub(super) fn push_pieces(points: &Points, chunks: &mut Vec<Chunk>) {
     let pieces = points.len().div_ceil(CHUNK_SAMPLES).max(1);
     let size = points.len().div_ceil(pieces);
     let mut piece = Points::default();
-    let flush = |piece: &mut Points, chunks: &mut Vec<Arc<Chunk>>| {
+    let flush = |piece: &mut Points, chunks: &mut Vec<Chunk>| {
         if let Some(chunk) = Chunk::seal(piece) {
-            chunks.push(Arc::new(chunk));
+            chunks.push(chunk);
         }
         piece.clear();
     };
@@ -152,18 +157,18 @@ pub(super) fn push_pieces(points: &Points, chunks: &mut Vec<Arc<Chunk>>) {
 mod tests {
     use super::*;
 
-    fn chunk(times: impl Iterator<Item = i64>) -> Arc<Chunk> {
+    fn chunk(times: impl Iterator<Item = i64>) -> Chunk {
         let mut points = Points::default();
         for time in times {
             points.push(time, 0, time as f64);
         }
-        Arc::new(Chunk::seal(&points).unwrap())
+        Chunk::seal(&points).unwrap()
     }
 
     #[test]
     fn settled_chunks_ascend_and_hold_everything() {
         let mut chunks = vec![chunk((0..100).map(|i| 1_000 + i * 10)), chunk((0..250).map(|i| 5_000 + i * 10))];
-        let untouched = Arc::clone(&chunks[1]);
+        let untouched = chunks[1].clone();
         let mut late = Late::default();
         for time in [3, 1_005, 4_000, 9_999_999] {
             late.insert(LateSample { time, start: 0, value: time as f64 });
@@ -172,11 +177,11 @@ mod tests {
         assert_eq!(late.len(), 1);
         let mut points = Points::default();
         for chunk in &chunks {
-            chunk.read(i64::MIN, i64::MAX, &mut points);
+            chunk.read(i64::MIN, i64::MAX, &mut points).unwrap();
         }
         assert_eq!(points.len(), 353);
         assert!(points.times.is_sorted() && points.times.iter().zip(&points.values).all(|(t, v)| *t as f64 == *v));
-        assert!(Arc::ptr_eq(&untouched, chunks.last().unwrap()));
+        assert!(std::ptr::eq(untouched.bytes(), chunks.last().unwrap().bytes()));
     }
 
     #[test]

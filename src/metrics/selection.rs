@@ -59,7 +59,8 @@ impl SeriesSet for Selection {
             let Some(series) = shard.get(*reference) else { return Ok(()) };
             series.snapshot(self.mint, self.maxt)
         };
-        snapshot.read(self.mint, self.maxt, column);
-        Ok(())
+        snapshot
+            .read(self.mint, self.maxt, column)
+            .map_err(|error| SourceError::Storage(format!("a chunk in memory cannot be read: {error}")))
     }
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::codec::CodecError;
 use crate::model::histogram::Histogram;
 use crate::model::labels::Labels;
 use crate::model::sample::is_stale;
 use crate::promql::source::Column;
 
 use super::column::{Chunk, Open, Points};
+use super::columns::Restored;
 use super::late::{LATE_MAX, Late, LateSample, merged, push_pieces};
 use super::refusal::Refusal;
 
@@ -47,10 +49,9 @@ pub(super) struct Series {
     pub labels: Labels,
     pub hash: u64,
     /// Names the series in the log; never used twice in one data folder.
-    #[expect(dead_code, reason = "the log, which comes next, names series by it")]
     pub id: u64,
     open: Open,
-    sealed: Vec<Arc<Chunk>>,
+    sealed: Vec<Chunk>,
     side: Option<Box<Side>>,
     pub generation: u32,
     /// Seconds of the store's monotonic clock at the last append.
@@ -68,7 +69,7 @@ struct Side {
 /// What a reader takes out of a series under the lock; decoding comes after.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
-    pub chunks: Vec<Arc<Chunk>>,
+    pub chunks: Vec<Chunk>,
     pub open: Points,
     pub late: Vec<LateSample>,
     pub histograms: Vec<HistogramSample>,
@@ -254,12 +255,14 @@ impl Series {
         let at = self.sealed.partition_point(|chunk| chunk.last < time);
         if let Some(chunk) = self.sealed.get(at) {
             let (mut points, mut kept) = (Points::default(), Points::default());
-            chunk.read(i64::MIN, i64::MAX, &mut points);
+            if chunk.read(i64::MIN, i64::MAX, &mut points).is_err() {
+                return;
+            }
             for at in (0..points.len()).filter(|at| points.times[*at] != time) {
                 kept.push(points.times[at], points.start(at), points.values[at]);
             }
             match Chunk::seal(&kept) {
-                Some(chunk) => self.sealed[at] = Arc::new(chunk),
+                Some(chunk) => self.sealed[at] = chunk,
                 None => {
                     self.sealed.remove(at);
                 }
@@ -274,7 +277,8 @@ impl Series {
     }
 
     fn read_floats(&self, mint: i64, maxt: i64, points: &mut Points) {
-        self.snapshot(mint, maxt).floats(mint, maxt, points);
+        // A chunk that cannot be read is reported to those who query it.
+        let _ = self.snapshot(mint, maxt).floats(mint, maxt, points);
     }
 
     /// What a reader of this range needs.
@@ -296,6 +300,36 @@ impl Series {
 
     fn histograms(&self) -> &[HistogramSample] {
         self.side.as_ref().map_or(&[], |side| &side.histograms)
+    }
+
+    /// A copy of the columns, for a snapshot. Sealed chunks are shared.
+    pub(super) fn copy(&self) -> Restored {
+        let snapshot = self.snapshot(i64::MIN, i64::MAX);
+        let mut late = Points::default();
+        for sample in &snapshot.late {
+            late.push(sample.time, sample.start, sample.value);
+        }
+        Restored { sealed: snapshot.chunks, open: snapshot.open, late, histograms: snapshot.histograms }
+    }
+
+    /// Takes the columns of a snapshot into a series that has none yet.
+    pub(super) fn restore(&mut self, restored: Restored) {
+        if self.bounds().is_some() {
+            return;
+        }
+        self.sealed = restored.sealed;
+        let open = &restored.open;
+        for at in 0..open.len() {
+            self.open.push(open.times[at], open.start(at), open.values[at]);
+        }
+        if restored.late.len() > 0 || !restored.histograms.is_empty() {
+            let side = self.side.get_or_insert_default();
+            side.histograms = restored.histograms;
+            let late = &restored.late;
+            for at in 0..late.len() {
+                side.late.insert(LateSample { time: late.times[at], start: late.start(at), value: late.values[at] });
+            }
+        }
     }
 
     /// Time of the oldest and of the newest sample; `None` without samples.
@@ -344,7 +378,7 @@ impl Series {
                 + self.open.len()
                 + late
                 + histograms.len(),
-            bytes: self.sealed.iter().map(|chunk| chunk.heap_bytes() + 24).sum::<usize>()
+            bytes: self.sealed.iter().map(|chunk| chunk.heap_bytes()).sum::<usize>()
                 + self.open.heap_bytes()
                 + self.side.as_ref().map_or(0, |side| size_of::<Side>() + side.late.heap_bytes())
                 + std::mem::size_of_val(histograms)
@@ -364,9 +398,10 @@ pub(super) struct SeriesSize {
 
 impl Snapshot {
     /// Appends the floats in `mint..=maxt`, ascending.
-    fn floats(&self, mint: i64, maxt: i64, points: &mut Points) {
+    fn floats(&self, mint: i64, maxt: i64, points: &mut Points) -> Result<(), CodecError> {
+        let mut result = Ok(());
         for chunk in &self.chunks {
-            chunk.read(mint, maxt, points);
+            result = result.and(chunk.read(mint, maxt, points));
         }
         if self.late.is_empty() {
             if points.len() == 0 {
@@ -376,26 +411,27 @@ impl Snapshot {
                     points.push(self.open.times[at], self.open.start(at), self.open.values[at]);
                 }
             }
-            return;
+            return result;
         }
         for at in 0..self.open.len() {
             points.push(self.open.times[at], self.open.start(at), self.open.values[at]);
         }
         *points = merged(points, &self.late);
+        result
     }
 
     /// Appends everything in `mint..=maxt` to a cleared column.
-    pub(super) fn read(&self, mint: i64, maxt: i64, column: &mut Column) {
+    pub(super) fn read(&self, mint: i64, maxt: i64, column: &mut Column) -> Result<(), CodecError> {
         let mut points = Points {
             times: std::mem::take(&mut column.times),
             values: std::mem::take(&mut column.values),
             starts: std::mem::take(&mut column.starts),
         };
         points.clear();
-        self.floats(mint, maxt, &mut points);
+        self.floats(mint, maxt, &mut points)?;
         if self.histograms.is_empty() {
             (column.times, column.values, column.starts) = (points.times, points.values, points.starts);
-            return;
+            return Ok(());
         }
         let mut at = 0;
         for sample in &self.histograms {
@@ -409,6 +445,7 @@ impl Snapshot {
             column.push_float(points.times[at], points.start(at), points.values[at]);
             at += 1;
         }
+        Ok(())
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 
+use crate::storage::wal::WalStats;
+
 use super::appender::Tally;
 use super::refusal::Refusal;
 use super::store::Store;
@@ -19,6 +21,7 @@ pub(super) struct Counters {
     /// By `Refusal::index`.
     pub refused: [AtomicU64; Refusal::COUNT],
     pub series_evicted: AtomicU64,
+    pub snapshots: AtomicU64,
 }
 
 impl Counters {
@@ -78,6 +81,8 @@ pub struct Totals {
     pub superseded: u64,
     pub late: u64,
     pub series_evicted: u64,
+    pub snapshots: u64,
+    pub wal: WalStats,
     /// By reason, in the order of `Refusal::REASONS`.
     pub refused: [u64; Refusal::COUNT],
 }
@@ -97,6 +102,8 @@ impl Store {
             superseded: get(&counters.placed[3]),
             late: get(&counters.placed[4]),
             series_evicted: get(&counters.series_evicted),
+            snapshots: get(&counters.snapshots),
+            wal: self.shared().wal.as_ref().map(|wal| wal.stats()).unwrap_or_default(),
             refused: std::array::from_fn(|at| get(&counters.refused[at])),
         }
     }

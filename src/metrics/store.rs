@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 
 use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
@@ -10,19 +11,26 @@ use parking_lot::Mutex;
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
 use crate::base::rng::Rng;
-use crate::base::tasks::Tasks;
+use crate::base::tasks::{TaskKind, Tasks};
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::promql::source::{Select, SeriesSet, Source, SourceError};
 
+use crate::storage::lock::FolderLock;
+use crate::storage::wal::{Mode, Wal, WalConfig};
+
 use super::appender::{Appender, Origin};
-use super::config::Config;
+use super::config::{Config, Durability};
 use super::exemplars::Exemplars;
 use super::metadata::Families;
+use super::record::{Batch, DEFINITIONS, put_definition};
 use super::refusal::Refusal;
+use super::replay::{self, LastRecovery, Recovery};
 use super::selection::Selection;
+use super::series::SeriesRef;
 use super::shard::Shard;
 use super::stats::Counters;
+use super::upkeep::Upkeep;
 
 /// The machine, as the store sees it.
 #[derive(Clone, Debug)]
@@ -46,6 +54,8 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+    _lock: FolderLock,
 }
 
 /// What appenders and readers share.
@@ -58,9 +68,61 @@ pub(super) struct Shared {
     pub families: Families,
     pub counters: Counters,
     pub series_total: AtomicUsize,
-    next_id: AtomicU64,
-    /// Wall time when the store was opened, to be carried on by the monotonic clock.
+    pub next_id: AtomicU64,
+    /// `None` in `memory` mode.
+    pub wal: Option<Arc<Wal>>,
+    pub recovery: LastRecovery,
+    /// Buffers of batches, for the next appender.
+    pub batches: Mutex<Vec<Batch>>,
+    pub upkeep: Upkeep,
+    /// Length of the last snapshot, which the log must outgrow before the next.
+    pub snapshot_bytes: AtomicU64,
+    /// Wall time when the clock was made, to be carried on by the monotonic clock.
     opened_at: i64,
+}
+
+/// Buffers of batches that are kept: more requests at once than this are rare.
+const BATCHES_MAX: usize = 64;
+
+impl Shared {
+    fn new(config: Config, seams: Seams, shards: usize, wal: Option<Arc<Wal>>) -> Self {
+        Self {
+            exemplars: Exemplars::new(config.exemplar_bytes_max),
+            families: Families::new(config.metadata_families_max),
+            counters: Counters::default(),
+            series_total: AtomicUsize::new(0),
+            next_id: AtomicU64::new(1),
+            recovery: LastRecovery::default(),
+            batches: Mutex::default(),
+            upkeep: Upkeep::default(),
+            snapshot_bytes: AtomicU64::new(0),
+            opened_at: seams.clock.now().saturating_sub(millis(seams.clock.monotonic())),
+            shards: (0..shards).map(|number| CachePadded::new(Mutex::new(Shard::new(number as u32)))).collect(),
+            wal,
+            config,
+            seams,
+        }
+    }
+}
+
+/// The log of a data folder, in a folder of its own; `None` in `memory` mode.
+fn open_wal(config: &Config, folder: &Path, seams: &Seams) -> std::io::Result<Option<Arc<Wal>>> {
+    let mode = match config.durability {
+        Durability::Sync => Mode::Sync,
+        Durability::Fast => Mode::Fast,
+        Durability::Memory => return Ok(None),
+    };
+    let wal_folder = folder.join("wal");
+    seams.disk.create_dir_all(&wal_folder)?;
+    // The names of both folders must outlive a power cut as surely as what is acknowledged in them.
+    seams.disk.sync_dir(folder)?;
+    if let Some(parent) = folder.parent() {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        seams.disk.sync_dir(parent)?;
+    }
+    let threaded = !seams.disk.is_simulated();
+    let segment_bytes_max = config.wal.segment_bytes_max;
+    Wal::shared(&seams.disk, WalConfig { folder: wal_folder, mode, segment_bytes_max, threaded }).map(Some)
 }
 
 impl Store {
@@ -70,19 +132,25 @@ impl Store {
         seams.disk.create_dir_all(folder).map_err(|error| io("create", error))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = (2 * cores).next_power_of_two().clamp(4, 256);
-        let shards = (0..count).map(|number| CachePadded::new(Mutex::new(Shard::new(number as u32)))).collect();
-        let shared = Shared {
-            exemplars: Exemplars::new(config.exemplar_bytes_max),
-            families: Families::new(config.metadata_families_max),
-            counters: Counters::default(),
-            series_total: AtomicUsize::new(0),
-            next_id: AtomicU64::new(1),
-            opened_at: seams.clock.now().saturating_sub(millis(seams.clock.monotonic())),
-            shards,
-            config,
-            seams,
+        let lock = match FolderLock::take(&seams.disk, folder) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Err(OpenError::Locked(folder.display().to_string())),
+            Err(error) => return Err(io("lock", error)),
         };
-        Ok(Arc::new(Self { shared: Arc::new(shared) }))
+        let wal = open_wal(&config, folder, &seams).map_err(|error| io("open the log in", error))?;
+        let shared = Arc::new(Shared::new(config, seams, count, wal.clone()));
+        let mut committer = None;
+        if let Some(wal) = wal {
+            let recovery = replay::replay(&shared, &wal).map_err(|error| io("read the log in", error))?;
+            shared.snapshot_bytes.store(recovery.snapshot_bytes, Ordering::Relaxed);
+            shared.recovery.set(recovery);
+            if wal.is_threaded() {
+                let run = move || wal.run();
+                let thread = shared.seams.tasks.thread(TaskKind::WalCommit, run);
+                committer = Some(thread.map_err(|error| io("start the committer of", error))?);
+            }
+        }
+        Ok(Arc::new(Self { shared, committer: Mutex::new(committer), _lock: lock }))
     }
 
     /// Takes samples, for one request or one scrape. Do not hold it while waiting for anything.
@@ -95,9 +163,47 @@ impl Store {
         Selection::new(&self.shared, matchers, mint, maxt)
     }
 
-    /// Does what is due: expiry, sealing of idle series. To be called about once a second.
+    /// Does what is due: syncs and probes of the log, snapshots, expiry, sealing of idle series. To be called about
+    /// once a second, from one thread; a snapshot takes as long as writing out all columns does.
     pub fn maintain(&self) {
-        self.shared.maintain();
+        if let Some(wal) = &self.shared.wal {
+            wal.tick();
+        }
+        self.shared.snapshot_if_due();
+        self.shared.walk_if_due();
+    }
+
+    /// Writes the columns out, so that the next start has no log to read. Called when nothing appends any more.
+    pub fn close(&self) -> std::io::Result<()> {
+        let result = self.snapshot();
+        self.stop_log();
+        result
+    }
+
+    /// Writes a snapshot of all columns and removes the log that it covers.
+    pub fn snapshot(&self) -> std::io::Result<()> {
+        self.shared.snapshot()
+    }
+
+    /// Why the store takes no samples now, if so.
+    pub fn read_only(&self) -> Option<String> {
+        self.shared.read_only()
+    }
+
+    /// What the start found in the data folder.
+    pub fn recovery(&self) -> Recovery {
+        self.shared.recovery.get()
+    }
+
+    fn stop_log(&self) {
+        if let Some(wal) = &self.shared.wal {
+            wal.close();
+        }
+        if let Some(committer) = self.committer.lock().take()
+            && committer.join().is_err()
+        {
+            tracing::error!("the committer of the log panicked");
+        }
     }
 
     /// The settings it was opened with.
@@ -107,6 +213,12 @@ impl Store {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.stop_log();
     }
 }
 
@@ -169,7 +281,7 @@ impl Shared {
 
     /// Makes a series known, after the limits allow it.
     #[cold]
-    pub(super) fn create(&self, hash: u64, encoded: &[u8]) -> Result<super::SeriesRef, Refusal> {
+    pub(super) fn create(&self, hash: u64, encoded: &[u8]) -> Result<SeriesRef, Refusal> {
         let labels = Labels::from_encoded(encoded)?;
         self.check_limits(&labels)?;
         let mut shard = self.shard_of(hash).lock();
@@ -177,7 +289,52 @@ impl Shared {
             return Ok(known);
         }
         self.series_total.fetch_add(1, Ordering::Relaxed);
-        Ok(shard.insert(&labels, hash, self.next_id.fetch_add(1, Ordering::Relaxed)))
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        // Under the shard's lock: nobody can log a sample of the series before its definition is handed in.
+        if let Some(wal) = &self.wal {
+            let mut definition = Vec::with_capacity(encoded.len() + 16);
+            put_definition(&mut definition, id, encoded);
+            wal.prelude(DEFINITIONS, &definition);
+        }
+        Ok(shard.insert(&labels, hash, id))
+    }
+
+    /// Makes a series known that the log defines, or renames it: a series that left and came back has a new name.
+    pub(super) fn restore_series(&self, labels: &Labels, id: u64) -> SeriesRef {
+        let hash = labels.stable_hash();
+        let mut shard = self.shard_of(hash).lock();
+        if let Some(known) = shard.lookup(hash, labels.as_encoded()) {
+            if let Some(series) = shard.get_mut(known) {
+                series.id = series.id.max(id);
+            }
+            return known;
+        }
+        self.series_total.fetch_add(1, Ordering::Relaxed);
+        shard.insert(labels, hash, id)
+    }
+
+    /// The name of a series in the log.
+    pub(super) fn id_of(&self, labels: &Labels) -> Option<u64> {
+        let hash = labels.stable_hash();
+        let shard = self.shard_of(hash).lock();
+        shard.get(shard.lookup(hash, labels.as_encoded())?).map(|series| series.id)
+    }
+
+    pub(super) fn read_only(&self) -> Option<String> {
+        self.wal.as_ref().and_then(|wal| wal.read_only())
+    }
+
+    #[cold]
+    pub(super) fn read_only_refusal(&self) -> Refusal {
+        Refusal::ReadOnly(self.read_only().unwrap_or_else(|| "the log just came back".to_owned()))
+    }
+
+    /// Keeps the buffers of a batch for the next appender.
+    pub(super) fn keep_batch(&self, batch: Batch) {
+        let mut batches = self.batches.lock();
+        if batches.len() < BATCHES_MAX {
+            batches.push(batch);
+        }
     }
 
     fn check_limits(&self, labels: &Labels) -> Result<(), Refusal> {
@@ -210,38 +367,6 @@ impl Shared {
             }
         }
         Ok(())
-    }
-
-    /// Walks every series, a few under each lock, so that appenders wait for microseconds only.
-    fn maintain(&self) {
-        const STRIDE: u32 = 256;
-        let oldest = self.config.retention_ms.map(|_| self.admission().oldest);
-        let idle = u32::try_from(self.config.idle_seal_ms / 1_000).unwrap_or(u32::MAX);
-        let now = self.uptime_secs();
-        for shard in &self.shards {
-            let mut slot = 0;
-            loop {
-                let mut shard = shard.lock();
-                let end = shard.slots();
-                if slot >= end {
-                    break;
-                }
-                for slot in slot..(slot + STRIDE).min(end) {
-                    let Some(series) = shard.by_slot_mut(slot) else { continue };
-                    let quiet = now.saturating_sub(series.touched);
-                    if quiet >= idle {
-                        series.seal_idle();
-                    }
-                    // A series that was only just made has no samples yet: it is given a minute to get them.
-                    if oldest.is_some_and(|oldest| !series.expire(oldest)) && quiet > 60 {
-                        shard.remove(slot);
-                        self.series_total.fetch_sub(1, Ordering::Relaxed);
-                        self.counters.series_evicted.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                slot += STRIDE;
-            }
-        }
     }
 }
 

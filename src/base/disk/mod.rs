@@ -44,6 +44,13 @@ impl Disk {
         Self::Real
     }
 
+    /// Whether this disk only exists in a test: what works on it must not start threads.
+    pub fn is_simulated(&self) -> bool {
+        match self {
+            Self::Real => false,
+        }
+    }
+
     /// Makes a folder and those above it. The new names are durable after `sync_dir` of their parents.
     pub fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         match self {

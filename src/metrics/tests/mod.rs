@@ -16,6 +16,8 @@ use crate::promql::source::{Column, SeriesSet as _};
 use super::config::{Config, Durability};
 use super::{Origin, Refusal, Seams, Store};
 
+mod durability;
+
 const NOW: i64 = 1_700_000_000_000;
 
 struct Fixture {

@@ -1,0 +1,129 @@
+//! What is there after a restart.
+
+use super::*;
+use crate::model::metadata::{Metadata, MetricType};
+
+fn reopen(folder: &std::path::Path, change: impl FnOnce(&mut Config)) -> Arc<Store> {
+    let (clock, _) = Clock::simulated(NOW);
+    let seams = Seams { clock, disk: Disk::real(), rng: Rng::from_seed(1), tasks: Tasks::default() };
+    let mut config = Config::default();
+    change(&mut config);
+    Store::open(config, folder, seams).unwrap()
+}
+
+/// Compares without printing everything.
+#[track_caller]
+fn check_same(store: &Store, expect: &[String], what: &str) {
+    let got = dump(store);
+    let differs = got.iter().zip(expect).position(|(a, b)| a != b);
+    assert_eq!((got.len(), differs), (expect.len(), None), "{what}");
+}
+
+/// Everything that can be read, as text.
+fn dump(store: &Store) -> Vec<String> {
+    let found = store.select(&[], i64::MIN, i64::MAX);
+    let mut out = Vec::new();
+    let mut column = Column::default();
+    for index in 0..found.len() {
+        column.clear();
+        found.read(index, &mut column).unwrap();
+        let values: Vec<u64> = column.values.iter().map(|v| v.to_bits()).collect();
+        out.push(format!(
+            "{} {:?} {values:?} {:?} {:?}",
+            found.labels(index),
+            column.times,
+            column.starts,
+            column.histograms
+        ));
+    }
+    out.push(format!("{:?}", store.metadata(None, 0, 0)));
+    out.push(format!("{:?}", store.exemplars(&[vec![]], i64::MIN, i64::MAX)));
+    out
+}
+
+fn fill(store: &Store, round: i64) {
+    let mut appender = store.appender(Origin::new("test"));
+    for job in 0..20 {
+        let series = appender.series(up(&format!("job-{job}")).as_encoded()).unwrap();
+        for i in 0..150 {
+            let time = NOW - 2_000_000 + round * 150_000 + i * 1_000;
+            appender.float(series, time, if job == 3 { 7 } else { 0 }, (i * job) as f64 / 8.0).unwrap();
+        }
+        appender.float(series, NOW - 3_000_000 - round * 1_000, 0, STALE_NAN).unwrap();
+    }
+    let series = appender.series(up("histogram").as_encoded()).unwrap();
+    let histogram = Histogram { count: round as f64, sum: 0.5, ..Histogram::default() };
+    appender.histogram(series, NOW - 1_000_000 + round * 1_000, 0, &histogram).unwrap();
+    let exemplar = Exemplar { labels: Labels::from_pairs([("trace_id", "t")]), value: 1.0, time: NOW + round };
+    appender.exemplar(series, &exemplar).unwrap();
+    let help = format!("help {round}");
+    appender.metadata("up", &Metadata { kind: MetricType::Gauge, unit: String::new(), help });
+    appender.commit().wait().unwrap();
+}
+
+#[test]
+fn everything_acknowledged_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut expect = Vec::new();
+    for round in 0..4 {
+        let store = reopen(folder.path(), |_| {});
+        if round > 0 {
+            check_same(&store, &expect, &format!("round {round}"));
+            assert_eq!(store.recovery().orphans + store.recovery().frames_lost + store.recovery().cut_tails, 0);
+        }
+        fill(&store, round);
+        expect = dump(&store);
+        // Rounds end by a kill, a snapshot and a kill, a clean close, a kill.
+        match round {
+            1 => store.snapshot().unwrap(),
+            2 => store.close().unwrap(),
+            _ => {}
+        }
+    }
+    let store = reopen(folder.path(), |_| {});
+    check_same(&store, &expect, "at the end");
+    assert_eq!(store.totals().series, 21);
+}
+
+#[test]
+fn a_second_process_is_told_that_the_folder_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = reopen(folder.path(), |_| {});
+    let (clock, _) = Clock::simulated(NOW);
+    let seams = Seams { clock, disk: Disk::real(), rng: Rng::from_seed(1), tasks: Tasks::default() };
+    let error = Store::open(Config::default(), folder.path(), seams).unwrap_err();
+    assert!(error.to_string().contains("in use by another process"), "{error}");
+}
+
+#[test]
+fn a_long_log_becomes_a_snapshot_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let shrink = |config: &mut Config| {
+        config.wal.segment_bytes_max = 10_000;
+        config.wal.snapshot_after_bytes = 60_000;
+    };
+    let store = reopen(folder.path(), shrink);
+    let mut snapshots = 0;
+    for round in 0..8 {
+        fill(&store, round);
+        store.maintain();
+        assert!(store.totals().wal.live_bytes <= 160_000, "{:?}", store.totals().wal);
+        snapshots = store.totals().snapshots;
+    }
+    assert!(snapshots > 0);
+    let expect = dump(&store);
+    drop(store);
+    check_same(&reopen(folder.path(), shrink), &expect, "after a kill");
+}
+
+#[test]
+fn a_commit_wakes_the_task_that_awaits_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = reopen(folder.path(), |_| {});
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut appender = store.appender(Origin::new("test"));
+    appender.sample(up("a").as_encoded(), NOW, 0, 1.0).unwrap();
+    assert_eq!(runtime.block_on(appender.commit()).unwrap().samples, 1);
+    let empty = store.appender(Origin::new("test")).commit();
+    assert_eq!(runtime.block_on(empty).unwrap().samples, 0);
+}

@@ -1,0 +1,97 @@
+//! What the store does by time: expiry, sealing, snapshots.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::snapshot;
+use super::store::Shared;
+
+/// When things were done last, in milliseconds of the monotonic clock.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    /// Before this no walk over all series is due.
+    next_walk: AtomicU64,
+    /// Before this no snapshot is tried: one failed.
+    next_snapshot: AtomicU64,
+}
+
+/// Milliseconds between walks over all series.
+const WALK_EVERY: u64 = 15_000;
+
+/// Milliseconds after a failed snapshot before the next.
+const SNAPSHOT_RETRY: u64 = 10_000;
+
+/// Series that are looked at under one lock, so that appenders wait for microseconds only.
+const STRIDE: u32 = 256;
+
+impl Shared {
+    fn mono_millis(&self) -> u64 {
+        u64::try_from(self.seams.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Writes a snapshot when the log has outgrown both its limit and the last snapshot: what is written for snapshots
+    /// is then at most as much as the log itself.
+    pub(super) fn snapshot_if_due(&self) {
+        let Some(wal) = &self.wal else { return };
+        let now = self.mono_millis();
+        let limit = self.config.wal.snapshot_after_bytes.max(self.snapshot_bytes.load(Ordering::Relaxed));
+        if wal.live_bytes() <= limit || now < self.upkeep.next_snapshot.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = self.snapshot() {
+            self.upkeep.next_snapshot.store(now + SNAPSHOT_RETRY, Ordering::Relaxed);
+            tracing::warn!(%error, "cannot write a snapshot; the log stays until one succeeds");
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> io::Result<()> {
+        let Some(wal) = &self.wal else { return Ok(()) };
+        let ticket = wal.cut();
+        if !wal.is_threaded() {
+            wal.pump();
+        }
+        let number = ticket.wait().map_err(io::Error::other)?;
+        let len = snapshot::write(self, wal, number)?;
+        self.snapshot_bytes.store(len, Ordering::Relaxed);
+        self.counters.snapshots.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Seals what is idle and drops what is older than retention.
+    pub(super) fn walk_if_due(&self) {
+        let now = self.mono_millis();
+        if now < self.upkeep.next_walk.load(Ordering::Relaxed) {
+            return;
+        }
+        self.upkeep.next_walk.store(now + WALK_EVERY, Ordering::Relaxed);
+        let oldest = self.config.retention_ms.map(|_| self.admission().oldest);
+        for shard in &self.shards {
+            let mut from = 0;
+            loop {
+                let mut shard = shard.lock();
+                let end = shard.slots();
+                if from >= end {
+                    break;
+                }
+                for slot in from..(from + STRIDE).min(end) {
+                    self.walk_series(&mut shard, slot, oldest);
+                }
+                from += STRIDE;
+            }
+        }
+    }
+
+    fn walk_series(&self, shard: &mut super::shard::Shard, slot: u32, oldest: Option<i64>) {
+        let Some(series) = shard.by_slot_mut(slot) else { return };
+        let quiet = self.uptime_secs().saturating_sub(series.touched);
+        if i64::from(quiet) * 1_000 >= self.config.idle_seal_ms {
+            series.seal_idle();
+        }
+        // A series that was only just made has no samples yet: it is given a minute to get them.
+        if oldest.is_some_and(|oldest| !series.expire(oldest)) && quiet > 60 {
+            shard.remove(slot);
+            self.series_total.fetch_sub(1, Ordering::Relaxed);
+            self.counters.series_evicted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
