@@ -4,5 +4,7 @@
 //! again after a crash, and that damage is noticed and costs only the damaged unit. Knows nothing of what the bytes
 //! mean: the signal stores encode and decode them. Synchronous; time, files and threads come from `base`.
 
+pub mod block;
 pub mod lock;
+pub mod tsdb;
 pub mod wal;

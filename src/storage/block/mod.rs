@@ -1,0 +1,37 @@
+//! Immutable blocks: sealed samples of many series on disk, with their own index.
+//!
+//! Owns the folder `blocks`: block files, named by ULID, and the manifest that says which of them live. Promises: a
+//! published file never changes; every byte that an answer uses was checked against a checksum; what is damaged costs
+//! only its page (or, in an index, its block) and is named; memory is the page cache's budget plus what readers hold.
+//! Does not decide when to flush, and does not know the head: it takes sorted series with sealed chunks. Everything is
+//! synchronous and driven from outside: `Blocks::next_job`, `Job::run`.
+//!
+//! Data passes: head → `writer` → file → `manifest` → `shelf` (readers' versions) → `reader` → `index`, `cache`.
+//! Tables: docs/format/block.md.
+
+mod cache;
+mod columns;
+mod format;
+mod index;
+mod job;
+mod manifest;
+mod reader;
+mod shelf;
+mod ulid;
+mod version;
+mod window;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use cache::Cache;
+pub use columns::merge;
+pub use format::Meta;
+pub use job::{Done, Job, Policy};
+pub use reader::{Block, BlockError};
+pub use shelf::{Blocks, Warnings};
+pub use ulid::Ulid;
+pub use version::{Quarantined, Selected, Series, Version};
+pub use window::{WINDOW_MS, WindowWriter};
+pub use writer::BlockWriter;

@@ -1,0 +1,155 @@
+//! The live blocks: opening the folder, versions for readers, publishing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::base::clock::Millis;
+use crate::base::disk::Disk;
+use crate::base::rng::Rng;
+
+use super::cache::Cache;
+use super::format::Meta;
+use super::manifest::{self, Found, Live};
+use super::reader::{Block, BlockError};
+use super::ulid::Ulid;
+use super::version::{Quarantined, Version};
+use super::writer::BlockWriter;
+
+const SUFFIX: &str = ".block";
+
+/// The blocks of one data folder.
+#[derive(Debug)]
+pub struct Blocks {
+    pub(super) disk: Disk,
+    folder: PathBuf,
+    cache: Arc<Cache>,
+    rng: Rng,
+    /// Held while the manifest changes.
+    change: Mutex<()>,
+    version: ArcSwap<Version>,
+}
+
+/// What was noticed when the folder was opened: for the log.
+pub type Warnings = Vec<String>;
+
+impl Blocks {
+    /// Opens `folder`, which is made if need be. Damaged blocks are set aside and named, never an error.
+    pub fn open(disk: Disk, folder: &Path, cache_bytes: usize, rng: Rng) -> io::Result<(Self, Warnings)> {
+        disk.create_dir_all(folder)?;
+        let cache = Arc::new(Cache::new(cache_bytes));
+        let mut warnings = Vec::new();
+        let files: Vec<Ulid> =
+            disk.list(folder)?.iter().filter_map(|entry| Ulid::parse(entry.name.strip_suffix(SUFFIX)?)).collect();
+        let (live, rewrite) = match manifest::read(&disk, folder)? {
+            Found::Nothing if files.is_empty() => (Vec::new(), true),
+            Found::Whole(live) => (live, false),
+            Found::Nothing | Found::Damaged(_) => {
+                warnings.push("the manifest of blocks is damaged or missing: rebuilt from the block files".to_owned());
+                (rebuild(&disk, folder, &files, &cache, &mut warnings), true)
+            }
+        };
+        let (mut blocks, mut quarantined) = (Vec::new(), Vec::new());
+        for Live { meta, len } in &live {
+            match Block::open(&disk, &path_of(folder, meta.id), &cache) {
+                Ok(block) if block.meta() == meta && block.len() == *len => blocks.push(Arc::new(block)),
+                other => {
+                    let reason = other.err().map_or("it is not what the manifest says".to_owned(), |e| e.to_string());
+                    quarantined.push(Arc::new(Quarantined { meta: meta.clone(), len: *len, reason }));
+                }
+            }
+        }
+        warnings.extend(quarantined.iter().map(|block| block.note()));
+        let version = ArcSwap::from_pointee(Version::new(blocks, quarantined));
+        let shelf = Self { disk, folder: folder.to_owned(), cache, rng, change: Mutex::new(()), version };
+        if rewrite {
+            manifest::write(&shelf.disk, folder, &live)?;
+        }
+        shelf.sweep(&live)?;
+        Ok((shelf, warnings))
+    }
+
+    /// Removes what a crash left behind: temporary files, and blocks that the manifest does not name.
+    fn sweep(&self, live: &[Live]) -> io::Result<()> {
+        for entry in self.disk.list(&self.folder)? {
+            let id = entry.name.strip_suffix(SUFFIX).and_then(Ulid::parse);
+            let leftover = match id {
+                Some(id) => live.iter().all(|block| block.meta.id != id),
+                None => entry.name.ends_with(".tmp"),
+            };
+            if leftover && !entry.is_dir {
+                self.disk.remove(&self.folder.join(&entry.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The live blocks. A reader keeps its version for as long as it reads.
+    pub fn version(&self) -> Arc<Version> {
+        self.version.load_full()
+    }
+
+    /// Bytes in the cache, its hits and its misses.
+    pub fn cache_usage(&self) -> (usize, u64, u64) {
+        self.cache.usage()
+    }
+
+    /// Starts a block file; it lives once it was published.
+    pub fn writer(&self, now: Millis, level: u8, resolution: i64, sources: Vec<Ulid>) -> io::Result<BlockWriter> {
+        let id = Ulid::new(now, &self.rng);
+        let meta = Meta { id, level, resolution, min_time: 0, max_time: 0, series: 0, samples: 0, sources };
+        BlockWriter::create(&self.disk, &self.folder, meta)
+    }
+
+    /// Makes finished blocks live and takes others away, in one step. Files of removed blocks go; their readers keep
+    /// what they have open. After an error nothing has changed for readers, but the manifest on disk may have: the
+    /// same change can be tried again.
+    pub fn publish(&self, added: &[(Meta, u64)], removed: &[Ulid]) -> Result<(), BlockError> {
+        let _change = self.change.lock();
+        let old = self.version();
+        let mut blocks = old.blocks().to_vec();
+        let mut quarantined = old.quarantined().to_vec();
+        blocks.retain(|block| !removed.contains(&block.meta().id));
+        quarantined.retain(|block| !removed.contains(&block.meta.id));
+        for (meta, _) in added {
+            blocks.push(Arc::new(Block::open(&self.disk, &path_of(&self.folder, meta.id), &self.cache)?));
+        }
+        let version = Version::new(blocks, quarantined);
+        let live: Vec<Live> = version.live().collect();
+        manifest::write(&self.disk, &self.folder, &live)
+            .map_err(|error| BlockError::Io { path: self.folder.display().to_string(), error })?;
+        self.version.store(Arc::new(version));
+        for id in removed {
+            self.cache.forget(*id);
+            // Left behind, it is removed at the next opening: the manifest does not name it.
+            let _ = self.disk.remove(&path_of(&self.folder, *id));
+        }
+        Ok(())
+    }
+}
+
+fn path_of(folder: &Path, id: Ulid) -> PathBuf {
+    folder.join(format!("{id}{SUFFIX}"))
+}
+
+/// Every block that opens, but for those that another one replaces.
+fn rebuild(disk: &Disk, folder: &Path, files: &[Ulid], cache: &Arc<Cache>, warnings: &mut Warnings) -> Vec<Live> {
+    let mut live = Vec::new();
+    for id in files {
+        match Block::open(disk, &path_of(folder, *id), cache) {
+            Ok(block) => live.push(Live { meta: block.meta().clone(), len: block.len() }),
+            Err(error) => {
+                // Kept under another name: nothing names it any more, and somebody may want to look at it.
+                let path = path_of(folder, *id);
+                let _ = disk.rename(&path, &path.with_extension("damaged"));
+                warnings.push(error.to_string());
+            }
+        }
+    }
+    let replaced: Vec<Ulid> = live.iter().flat_map(|block| block.meta.sources.iter().copied()).collect();
+    live.retain(|block| !replaced.contains(&block.meta.id));
+    live
+}
