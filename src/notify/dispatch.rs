@@ -318,6 +318,26 @@ fn millis(duration: Duration) -> i64 {
 }
 
 #[cfg(test)]
+impl Dispatcher {
+    /// A first notification about these alerts, for tests of what is sent.
+    pub(super) fn example(alerts: Vec<Alert>) -> Notification {
+        Notification {
+            receiver: "RECEIVER".to_owned(),
+            integration: 0,
+            group_key: r#"{}:{alertname="Down"}"#.to_owned(),
+            group_labels: Labels::from_pairs([("alertname", "Down")]),
+            route_labels: BTreeMap::new(),
+            route_id: "{}".to_owned(),
+            alerts,
+            reason: Reason::First,
+            timeout: Duration::from_secs(1),
+            is_silent: false,
+            state: State::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::rng::Rng;

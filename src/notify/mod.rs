@@ -6,6 +6,7 @@
 //! tasks that deliver are built on top. Nothing is sent from here while a lock is held.
 
 pub mod alert;
+pub mod compose;
 pub mod config;
 pub mod dispatch;
 pub mod inhibit;

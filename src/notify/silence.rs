@@ -203,7 +203,7 @@ mod tests {
         let (mut silences, rng) = (Silences::default(), Rng::from_seed(1));
         let id = silences.set(silence("job=vm", 0, 1_000), 100, &rng).unwrap();
         let labels = Labels::from_pairs([("job", "vm")]);
-        assert_eq!(silences.silenced_by(&labels, 500), [id.clone()]);
+        assert_eq!(silences.silenced_by(&labels, 500), std::slice::from_ref(&id));
         assert!(silences.silenced_by(&Labels::from_pairs([("job", "x")]), 500).is_empty());
         silences.expire(&id, 600).unwrap();
         assert!(silences.silenced_by(&labels, 700).is_empty());
