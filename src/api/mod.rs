@@ -6,6 +6,7 @@
 pub mod federate;
 pub mod health;
 pub mod instance;
+pub mod page;
 pub mod prometheus;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::api::prometheus::Prometheus;
 pub fn router(prometheus: Prometheus) -> Router {
     health::routes(Arc::clone(&prometheus.instance))
         .merge(federate::routes(prometheus.clone()))
+        .merge(page::routes(prometheus.clone()))
         .merge(prometheus::routes(prometheus))
         .fallback(not_found)
 }
