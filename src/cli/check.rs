@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::app::config;
-use crate::cli::{complain, say};
+use crate::cli::{check_rules, complain, say};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Check {
@@ -15,11 +15,19 @@ pub(super) enum Check {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Check files of recording and alerting rules.
+    Rules {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
 }
 
 impl Check {
     pub(super) fn run(self) -> ExitCode {
-        let Self::Config { files } = self;
+        let files = match self {
+            Self::Config { files } => files,
+            Self::Rules { files } => return check_rules::run(&files),
+        };
         let mut failed = false;
         for file in files {
             match config::load(&file) {

@@ -3,6 +3,7 @@
 //! Every flag can be given by environment as `NOVASCOPE_…`. Exit codes: 0 done, 1 failed or faults found, 2 wrong use.
 
 mod check;
+mod check_rules;
 mod serve;
 
 use std::path::PathBuf;

@@ -1,1 +1,17 @@
-//! Recording and alerting rules, and objectives.
+//! Recording and alerting rules.
+//!
+//! Owns rule files as Prometheus has them, the evaluation of groups on their schedule, the life of alerts from pending
+//! over firing to resolved, and what survives a reload or a restart. A rule sees the store through a [`seam::Backend`]
+//! and hands alerts to a [`seam::AlertSink`]; with both simulated, a whole life of rules runs in a test without waiting.
+//!
+//! Passing through: [`file`] reads and checks, [`rule`] is what was read, [`group`] evaluates one iteration of a group
+//! ([`alert`] is the state of one alerting rule, [`expansion`] its templates), [`schedule`] says when, [`manager`] runs
+//! all groups, reloads and keeps state. [`unit_test`] runs promtool's test files over the same code.
+//!
+//! Does not deliver alerts and does not know HTTP.
+
+pub mod alert;
+pub mod expansion;
+pub mod file;
+pub mod rule;
+pub mod seam;

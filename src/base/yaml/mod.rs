@@ -48,7 +48,8 @@ impl YamlError {
         Self { file: file.to_owned(), at: None, message: message.into(), line: None }
     }
 
-    fn at(file: &str, text: &str, at: (u64, u64), message: String) -> Self {
+    /// A fault at a line and column of the text, both from 1; found by who read the file, not by the reader of YAML.
+    pub fn at(file: &str, text: &str, at: (u64, u64), message: String) -> Self {
         let line = usize::try_from(at.0).ok().and_then(|number| text.lines().nth(number.checked_sub(1)?));
         Self { file: file.to_owned(), at: Some(at), message, line: line.map(str::to_owned) }
     }

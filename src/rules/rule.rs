@@ -1,0 +1,65 @@
+//! Rules and groups as they were read: checked, parsed, without state.
+
+use std::sync::Arc;
+
+use crate::base::clock::Millis;
+use crate::promql::ast::Expr;
+
+/// A group: its rules are evaluated together.
+#[derive(Clone, Debug)]
+pub struct GroupSpec {
+    /// As the operator named it.
+    pub file: Arc<str>,
+    pub name: Arc<str>,
+    pub interval: Millis,
+    /// How far back rules look and write; `None` for the configured default.
+    pub query_offset: Option<Millis>,
+    /// Most series or alerts that one rule may give; 0 for no limit.
+    pub limit: usize,
+    pub rules: Vec<Rule>,
+}
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub name: Arc<str>,
+    pub expr: Arc<Expr>,
+    /// The expression in canonical form, as the API shows it.
+    pub query: Arc<str>,
+    /// Those of the group and of the rule, ascending by name. Templates where the rule alerts.
+    pub labels: Vec<(Arc<str>, Arc<str>)>,
+    pub kind: RuleKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum RuleKind {
+    Recording,
+    Alerting(Alerting),
+}
+
+/// What only alerting rules have.
+#[derive(Clone, Debug, Default)]
+pub struct Alerting {
+    /// How long the expression must give a label set before its alert fires.
+    pub hold: Millis,
+    /// How long an alert goes on firing after the expression stopped giving it.
+    pub keep_firing: Millis,
+    /// Templates, ascending by name.
+    pub annotations: Vec<(Arc<str>, Arc<str>)>,
+}
+
+impl Rule {
+    pub fn alerting(&self) -> Option<&Alerting> {
+        match &self.kind {
+            RuleKind::Alerting(alerting) => Some(alerting),
+            RuleKind::Recording => None,
+        }
+    }
+
+    /// What makes a rule the same one across a reload: Prometheus compares name and labels only.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.labels == other.labels
+            && self.alerting().is_some() == other.alerting().is_some()
+    }
+}

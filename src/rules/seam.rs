@@ -1,0 +1,44 @@
+//! What rules need of the world: a place to query and write, and somebody who takes alerts.
+
+use std::fmt::Debug;
+
+use crate::base::clock::Millis;
+use crate::model::labels::Labels;
+use crate::model::sample::Value;
+use crate::promql::ast::Expr;
+use crate::rules::alert::Alert;
+
+/// One series of a result, or one sample to write.
+#[derive(Clone, Debug)]
+pub struct RuleSample {
+    pub labels: Labels,
+    pub time: Millis,
+    pub value: Value,
+}
+
+/// A store that rules read and write. Calls block; they come from threads that may.
+pub trait Backend: Send + Sync {
+    /// The instant vector that an expression gives at a time; a scalar is one sample without labels. `text` is what the
+    /// expression was parsed from, for annotations and logs.
+    fn query(&self, text: &str, expr: &Expr, time: Millis) -> Result<Vec<RuleSample>, String>;
+
+    /// Writes samples and staleness markers. On return, what was accepted can be queried. The error is the first that
+    /// matters; samples that were only refused because the series has another one at that time do not.
+    fn append(&self, samples: &[RuleSample]) -> Result<(), String>;
+}
+
+/// Takes alerts that fire or were resolved; called after each evaluation of a rule, from threads that may block.
+/// Delivery, grouping and repetition are the sink's. An alert comes again every minute while it fires and for 15 minutes
+/// after it was resolved, so that a sink that forgot it learns of it again.
+pub trait AlertSink: Send + Sync + Debug {
+    /// `query` is the rule's expression, for links back to a graph.
+    fn take(&self, query: &str, alerts: &[Alert]);
+}
+
+/// Nobody is interested.
+#[derive(Clone, Copy, Debug)]
+pub struct NoSink;
+
+impl AlertSink for NoSink {
+    fn take(&self, _query: &str, _alerts: &[Alert]) {}
+}
