@@ -84,20 +84,22 @@ impl<V: Clone> Recent<V> {
         shard.young.insert(key, value);
     }
 
+    /// What is known of a key, or else what `make` says.
+    pub fn get_or_insert_with(&self, key: u128, now_secs: u64, make: impl FnOnce() -> V) -> V {
+        let mut shard = self.shard(key).lock();
+        if now_secs.saturating_sub(shard.turned_secs) > GENERATION_SECS || shard.young.len() >= self.capacity {
+            shard.turn(now_secs);
+        }
+        let shard = &mut *shard;
+        let old = &mut shard.old;
+        shard.young.entry(key).or_insert_with(|| old.remove(&key).unwrap_or_else(make)).clone()
+    }
+
     /// Forgets a key.
     pub fn remove(&self, key: u128) {
         let mut shard = self.shard(key).lock();
         shard.young.remove(&key);
         shard.old.remove(&key);
-    }
-
-    /// Forgets everything: the settings that values were made under have changed.
-    pub fn clear(&self) {
-        for shard in &self.shards {
-            let mut shard = shard.lock();
-            shard.young = Map::default();
-            shard.old = Map::default();
-        }
     }
 
     #[inline]

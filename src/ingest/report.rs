@@ -58,9 +58,9 @@ impl Report {
     }
 
     /// For the sender: counts by reason, then the first messages.
-    pub fn message(&self) -> String {
-        let mut text =
-            format!("{} of {} samples refused (", self.rejected(), self.rejected() + self.samples + self.histograms);
+    /// `unit` names what was counted, `taken` is how many of it were not refused.
+    pub fn message(&self, unit: &str, taken: u64) -> String {
+        let mut text = format!("{} of {} {unit} refused (", self.rejected(), self.rejected() + taken);
         for (at, (reason, count)) in self.rejected.iter().enumerate() {
             let separator = if at == 0 { "" } else { ", " };
             // Writing to a String cannot fail.
@@ -86,7 +86,7 @@ mod tests {
         for n in 0..20 {
             report.reject("duplicate_timestamp", 1, || format!("at {n}"));
         }
-        let text = report.message();
+        let text = report.message("samples", report.samples);
         assert!(text.starts_with("22 of 29 samples refused (too_old: 2, duplicate_timestamp: 20); xxx"), "{text}");
         assert!(text.ends_with("; at 6") && text.len() < 700, "{text}");
     }

@@ -87,10 +87,10 @@ impl Receiver {
             ));
         }
         if report.read_only {
-            return Err(Failure::new(Kind::Unavailable, report.message()));
+            return Err(Failure::new(Kind::Unavailable, refusals(&report)));
         }
         if !report.is_clean() {
-            return Ok(with_counts(Failure::bad_data(report.message()).into_text(), &report));
+            return Ok(with_counts(Failure::bad_data(refusals(&report)).into_text(), &report));
         }
         Ok(with_counts(StatusCode::NO_CONTENT.into_response(), &report))
     }
@@ -161,6 +161,10 @@ fn message(headers: &HeaderMap) -> Result<Message, Failure> {
         }
     }
     Ok(Message::V1)
+}
+
+fn refusals(report: &Report) -> String {
+    report.message("samples", report.samples + report.histograms)
 }
 
 /// 2.0 senders take a missing count for "nothing was written".
