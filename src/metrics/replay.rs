@@ -75,6 +75,9 @@ pub(super) fn replay(shared: &Shared, wal: &Wal) -> io::Result<Recovery> {
     recovery.millis = u64::try_from((shared.seams.clock.monotonic() - begin).as_millis()).unwrap_or(u64::MAX);
     // Names of series are never used again, also those that only lost definitions had.
     shared.next_id.store(replay.id_max.saturating_add(1), Ordering::Relaxed);
+    if !found.synced {
+        shared.define_all(wal);
+    }
     Ok(replay.recovery)
 }
 

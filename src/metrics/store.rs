@@ -313,6 +313,19 @@ impl Shared {
         shard.insert(labels, hash, id)
     }
 
+    /// Defines every series in the log again, before anything else is written.
+    pub(super) fn define_all(&self, wal: &Wal) {
+        for shard in &self.shards {
+            let mut definitions = Vec::new();
+            for (_, series) in shard.lock().iter() {
+                put_definition(&mut definitions, series.id, series.labels.as_encoded());
+            }
+            if !definitions.is_empty() {
+                wal.prelude(DEFINITIONS, &definitions);
+            }
+        }
+    }
+
     /// The name of a series in the log.
     pub(super) fn id_of(&self, labels: &Labels) -> Option<u64> {
         let hash = labels.stable_hash();

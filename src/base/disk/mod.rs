@@ -5,17 +5,25 @@
 //! retry, buffer or hide errors: the layers above decide what a failed call means.
 
 mod real;
+mod sim;
+mod torn;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use real::RealFile;
+pub use sim::{Crash, Faults, SimDisk, SimFile, SimLock};
+
+use crate::base::rng::Rng;
 
 /// Where files live. Clones share the same files.
 #[derive(Clone, Debug)]
 pub enum Disk {
     /// The machine's file system.
     Real,
+    /// Lives in memory and fails on command.
+    Simulated(Arc<SimDisk>),
 }
 
 /// What a folder holds under one name.
@@ -30,12 +38,14 @@ pub struct Entry {
 #[derive(Debug)]
 pub enum File {
     Real(RealFile),
+    Simulated(SimFile),
 }
 
 /// Held while a process owns a folder; released on drop and at the end of the process.
 #[derive(Debug)]
 pub enum Lock {
     Real(RealFile),
+    Simulated(SimLock),
 }
 
 impl Disk {
@@ -44,10 +54,17 @@ impl Disk {
         Self::Real
     }
 
+    /// An empty disk in memory, with the hand that makes it fail.
+    pub fn simulated(rng: Rng) -> (Self, Arc<SimDisk>) {
+        let sim = SimDisk::new(rng);
+        (Self::Simulated(Arc::clone(&sim)), sim)
+    }
+
     /// Whether this disk only exists in a test: what works on it must not start threads.
     pub fn is_simulated(&self) -> bool {
         match self {
             Self::Real => false,
+            Self::Simulated(_) => true,
         }
     }
 
@@ -55,6 +72,7 @@ impl Disk {
     pub fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         match self {
             Self::Real => real::create_dir_all(path),
+            Self::Simulated(sim) => sim.create_dir_all(path),
         }
     }
 
@@ -62,6 +80,7 @@ impl Disk {
     pub fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let mut entries = match self {
             Self::Real => real::list(path)?,
+            Self::Simulated(sim) => sim.list(path)?,
         };
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
@@ -71,6 +90,7 @@ impl Disk {
     pub fn create_new(&self, path: &Path) -> io::Result<File> {
         match self {
             Self::Real => RealFile::create_new(path).map(File::Real),
+            Self::Simulated(sim) => sim.create_new(path).map(File::Simulated),
         }
     }
 
@@ -78,6 +98,7 @@ impl Disk {
     pub fn open(&self, path: &Path) -> io::Result<File> {
         match self {
             Self::Real => RealFile::open(path).map(File::Real),
+            Self::Simulated(sim) => sim.open(path).map(File::Simulated),
         }
     }
 
@@ -85,6 +106,7 @@ impl Disk {
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         match self {
             Self::Real => real::rename(from, to),
+            Self::Simulated(sim) => sim.rename(from, to),
         }
     }
 
@@ -92,6 +114,7 @@ impl Disk {
     pub fn remove(&self, path: &Path) -> io::Result<()> {
         match self {
             Self::Real => real::remove(path),
+            Self::Simulated(sim) => sim.remove(path),
         }
     }
 
@@ -99,6 +122,7 @@ impl Disk {
     pub fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         match self {
             Self::Real => real::remove_dir_all(path),
+            Self::Simulated(sim) => sim.remove_dir_all(path),
         }
     }
 
@@ -106,6 +130,7 @@ impl Disk {
     pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
         match self {
             Self::Real => real::sync_dir(path),
+            Self::Simulated(sim) => sim.sync_dir(path),
         }
     }
 
@@ -113,6 +138,7 @@ impl Disk {
     pub fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         match self {
             Self::Real => Ok(real::lock(path)?.map(Lock::Real)),
+            Self::Simulated(sim) => Ok(sim.lock(path)?.map(Lock::Simulated)),
         }
     }
 
@@ -120,6 +146,7 @@ impl Disk {
     pub fn free_space(&self, path: &Path) -> io::Result<u64> {
         match self {
             Self::Real => real::free_space(path),
+            Self::Simulated(sim) => Ok(sim.free_space()),
         }
     }
 
@@ -163,6 +190,7 @@ impl File {
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         match self {
             Self::Real(file) => file.write_at(bytes, offset),
+            Self::Simulated(file) => file.write_at(bytes, offset),
         }
     }
 
@@ -170,6 +198,7 @@ impl File {
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {
             Self::Real(file) => file.read_at(buffer, offset),
+            Self::Simulated(file) => file.read_at(buffer, offset),
         }
     }
 
@@ -178,6 +207,7 @@ impl File {
     pub fn sync(&self) -> io::Result<()> {
         match self {
             Self::Real(file) => file.sync(),
+            Self::Simulated(file) => file.sync(),
         }
     }
 
@@ -185,12 +215,14 @@ impl File {
     pub fn set_len(&self, len: u64) -> io::Result<()> {
         match self {
             Self::Real(file) => file.set_len(len),
+            Self::Simulated(file) => file.set_len(len),
         }
     }
 
     pub fn len(&self) -> io::Result<u64> {
         match self {
             Self::Real(file) => file.len(),
+            Self::Simulated(file) => file.len(),
         }
     }
 

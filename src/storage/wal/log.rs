@@ -130,9 +130,24 @@ impl Wal {
                 replayed.damaged.push((number, damage));
             }
         }
+        replayed.synced = self.sync_replayed(from);
         let mut writer = self.writer.lock();
         writer.sequence = writer.sequence.max(last.map_or(1, |last| last + 1));
         Ok(replayed)
+    }
+
+    /// Makes durable what was just read. A process that was killed may have left frames that are only in the cache of
+    /// the kernel; new frames refer to them, so they must not vanish in a power cut while the new ones stay.
+    fn sync_replayed(&self, from: u64) -> bool {
+        let sync = || -> io::Result<()> {
+            for (number, _) in list_segments(&self.disk, &self.config.folder)? {
+                if number >= from {
+                    self.disk.open(&segment_path(&self.config.folder, number))?.sync()?;
+                }
+            }
+            self.disk.sync_dir(&self.config.folder)
+        };
+        sync().inspect_err(|error| tracing::warn!(%error, "cannot sync the log that was found")).is_ok()
     }
 
     /// Hands in a payload that later frames refer to. It is written with the next batch, before its frames and once
@@ -347,6 +362,8 @@ impl Wal {
 pub struct Replayed {
     pub segments: u64,
     pub frames: u64,
+    /// Whether all of it is durable now: where not, new frames must not refer to it.
+    pub synced: bool,
     /// Numbers that no frame has.
     pub lost_frames: u64,
     /// Segments with bytes that are no frames.
