@@ -6,6 +6,7 @@
 pub mod ast;
 mod check;
 pub mod duration;
+pub mod eval;
 pub mod functions;
 mod lex;
 pub mod parse;

@@ -1,0 +1,91 @@
+//! What goes into a query, and what comes out.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::model::histogram::Histogram;
+use crate::model::labels::Labels;
+use crate::model::sample::Value;
+
+/// How a query is to be evaluated.
+#[derive(Clone, Debug)]
+pub struct QueryOptions {
+    /// Milliseconds that an instant selector looks back for a sample.
+    pub lookback: i64,
+    /// Milliseconds between the evaluations of a subquery that does not say.
+    pub default_subquery_step: i64,
+    /// Samples that may be in memory at one time.
+    pub max_samples: u64,
+    /// Steps that a range query may have.
+    pub max_points: u64,
+    /// Threads that may work on the query, the caller's included.
+    pub threads: usize,
+    /// Set it to stop the query.
+    pub cancel: Arc<AtomicBool>,
+}
+
+impl Default for QueryOptions {
+    fn default() -> Self {
+        Self {
+            lookback: 300_000,
+            default_subquery_step: 60_000,
+            max_samples: 50_000_000,
+            max_points: 11_000,
+            threads: 1,
+            cancel: Arc::default(),
+        }
+    }
+}
+
+/// The times of a range query: `start`, `start + step`, … up to `end`. Milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub start: i64,
+    pub end: i64,
+    pub step: i64,
+}
+
+/// The answer to a query.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub value: QueryValue,
+    /// Annotations with their position in the query, each text once.
+    pub warnings: Vec<String>,
+    pub infos: Vec<String>,
+    pub stats: Stats,
+}
+
+#[derive(Clone, Debug)]
+pub enum QueryValue {
+    Scalar { time: i64, value: f64 },
+    String { time: i64, value: String },
+    Vector(Vec<VectorSample>),
+    Matrix(Vec<MatrixSeries>),
+}
+
+/// A sample of an instant vector.
+#[derive(Clone, Debug)]
+pub struct VectorSample {
+    pub labels: Labels,
+    pub time: i64,
+    pub value: Value,
+}
+
+/// A series of a range vector, or of the answer to a range query.
+#[derive(Clone, Debug, Default)]
+pub struct MatrixSeries {
+    pub labels: Labels,
+    pub floats: Vec<(i64, f64)>,
+    pub histograms: Vec<(i64, Arc<Histogram>)>,
+}
+
+/// What a query cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Series that selectors matched.
+    pub series: u64,
+    /// Samples that were read from the source.
+    pub samples: u64,
+    /// Samples that were in memory at one time, at most.
+    pub peak_samples: u64,
+}

@@ -1,0 +1,243 @@
+//! The state of a running query: its source, its budget, its steps.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::promql::ast::Edges;
+use crate::promql::source::{Column, Hints, Select, SeriesSet, Source};
+
+use super::cells::Cells;
+use super::error::EvalError;
+use super::notes::Notes;
+use super::outcome::QueryOptions;
+use super::plan::Selector;
+
+/// The times at which a node is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) start: i64,
+    /// Not necessarily a step.
+    pub(super) end: i64,
+    /// Above 0.
+    pub(super) step: i64,
+    pub(super) steps: usize,
+}
+
+impl Frame {
+    pub(super) fn new(start: i64, end: i64, step: i64) -> Self {
+        let steps = if end < start { 0 } else { (end.saturating_sub(start) / step) as usize + 1 };
+        Self { start, end, step, steps }
+    }
+
+    pub(super) fn instant(time: i64) -> Self {
+        Self { start: time, end: time, step: 1, steps: 1 }
+    }
+
+    #[inline]
+    pub(super) fn time(&self, step: usize) -> i64 {
+        self.start + step as i64 * self.step
+    }
+
+    /// The time of the last step.
+    pub(super) fn last(&self) -> i64 {
+        self.time(self.steps.saturating_sub(1))
+    }
+
+    /// One evaluation only: the order of series means something.
+    pub(super) fn is_instant(&self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// Counts samples in memory.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    held: AtomicU64,
+    peak: AtomicU64,
+    limit: u64,
+}
+
+impl Budget {
+    fn take(&self, samples: u64) -> Result<(), EvalError> {
+        let held = self.held.fetch_add(samples, Ordering::Relaxed) + samples;
+        self.peak.fetch_max(held, Ordering::Relaxed);
+        if held > self.limit { Err(EvalError::too_many_samples()) } else { Ok(()) }
+    }
+}
+
+/// Samples that were counted as in memory; gives them back when dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    budget: Arc<Budget>,
+    samples: u64,
+}
+
+impl Held {
+    pub(super) fn add(&mut self, samples: u64) -> Result<(), EvalError> {
+        self.samples += samples;
+        self.budget.take(samples)
+    }
+
+    pub(super) fn join(&mut self, mut other: Self) {
+        self.samples += std::mem::take(&mut other.samples);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.held.fetch_sub(self.samples, Ordering::Relaxed);
+    }
+}
+
+/// A set of series that selectors of one query share.
+pub(super) type Set = Arc<dyn SeriesSet>;
+
+/// What selectors have asked for so far. Few enough for a list.
+type Selections = Vec<((String, i64, i64, bool), Set)>;
+
+/// A running query.
+pub(super) struct Query<'a> {
+    source: &'a dyn Source,
+    pub(super) options: &'a QueryOptions,
+    budget: Arc<Budget>,
+    selections: Mutex<Selections>,
+    series: AtomicU64,
+    samples: AtomicU64,
+}
+
+impl<'a> Query<'a> {
+    pub(super) fn new(source: &'a dyn Source, options: &'a QueryOptions) -> Self {
+        let budget = Budget { limit: options.max_samples, ..Budget::default() };
+        Self {
+            source,
+            options,
+            budget: Arc::new(budget),
+            selections: Mutex::default(),
+            series: AtomicU64::new(0),
+            samples: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn held(&self) -> Held {
+        Held { budget: self.budget.clone(), samples: 0 }
+    }
+
+    pub(super) fn check(&self) -> Result<(), EvalError> {
+        if self.options.cancel.load(Ordering::Relaxed) { Err(EvalError::cancelled()) } else { Ok(()) }
+    }
+
+    /// Series and samples read so far, and the most samples held at one time.
+    pub(super) fn cost(&self) -> (u64, u64, u64) {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (load(&self.series), load(&self.samples), load(&self.budget.peak))
+    }
+
+    /// The series for a selector over `range` milliseconds (0 for an instant selector). The same question is asked of
+    /// the source once.
+    pub(super) fn select(
+        &self,
+        selector: &Selector,
+        frame: Frame,
+        range: i64,
+        notes: &mut Notes,
+    ) -> Result<Set, EvalError> {
+        let (first, last) = (selector.reference.of(frame.start), selector.reference.of(frame.last()));
+        let lookback = self.options.lookback;
+        let back = match (range, selector.edges) {
+            (0, _) => lookback,
+            (range, Edges::Plain) => range,
+            (range, _) => range.saturating_add(lookback),
+        };
+        let ahead = if selector.edges == Edges::Smoothed { lookback } else { 0 };
+        let hints = Hints {
+            step: if frame.is_instant() { 0 } else { frame.step },
+            range,
+            function: selector.function,
+            labels_only: false,
+        };
+        let select = Select {
+            matchers: selector.matchers.clone(),
+            mint: first.saturating_sub(back).saturating_add(1),
+            maxt: last.saturating_add(ahead),
+            hints,
+        };
+        self.open(select, notes)
+    }
+
+    pub(super) fn open(&self, select: Select, notes: &mut Notes) -> Result<Set, EvalError> {
+        self.check()?;
+        // Tiers are chosen by the hints, so selections with other hints do not share a set.
+        let text = format!("{:?}{:?}", select.matchers, select.hints);
+        let key = (text, select.mint, select.maxt, false);
+        if let Some((_, set)) = self.selections.lock().iter().find(|(candidate, _)| *candidate == key) {
+            return Ok(set.clone());
+        }
+        let set: Set = Arc::from(self.source.select(&select)?);
+        self.series.fetch_add(set.len() as u64, Ordering::Relaxed);
+        notes.source(set.notes());
+        self.selections.lock().push((key, set.clone()));
+        Ok(set)
+    }
+}
+
+/// What one thread needs to work on series.
+pub(super) struct Work<'q> {
+    pub(super) query: &'q Query<'q>,
+    pub(super) notes: Notes,
+    pub(super) scratch: Scratch,
+    columns: Vec<Column>,
+    spare: Vec<Cells>,
+    samples: u64,
+}
+
+/// Buffers of the window functions.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub(super) floats: super::windows::FloatSamples,
+    pub(super) histograms: super::windows::HistogramSamples,
+    pub(super) float_bounds: Vec<Range<u32>>,
+    pub(super) histogram_bounds: Vec<Range<u32>>,
+    pub(super) numbers: Vec<f64>,
+}
+
+impl<'q> Work<'q> {
+    pub(super) fn new(query: &'q Query<'q>) -> Self {
+        Self {
+            query,
+            notes: Notes::default(),
+            scratch: Scratch::default(),
+            columns: Vec::new(),
+            spare: Vec::new(),
+            samples: 0,
+        }
+    }
+
+    /// A column to read into. Give it back with [`Self::return_column`].
+    pub(super) fn column(&mut self) -> Column {
+        let mut column = self.columns.pop().unwrap_or_default();
+        column.clear();
+        column
+    }
+
+    pub(super) fn return_column(&mut self, column: Column) {
+        self.samples += column.len() as u64;
+        self.columns.push(column);
+    }
+
+    pub(super) fn cells(&mut self) -> Cells {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    pub(super) fn return_cells(&mut self, cells: Cells) {
+        self.spare.push(cells);
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        self.query.samples.fetch_add(self.samples, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,169 @@
+//! Functions of labels: `label_replace`, `label_join`, and the sorting functions.
+
+use std::cmp::Ordering;
+
+use hashbrown::HashMap;
+use regex::Regex;
+
+use crate::model::labels::{Labels, METRIC_NAME};
+
+use super::cells::Series;
+use super::error::EvalError;
+use super::query::Query;
+use super::vector::Ready;
+
+/// `label_replace(v, destination, replacement, source, regex)`.
+pub(super) fn label_replace(query: &Query<'_>, ready: Ready, texts: &[&str]) -> Result<Ready, EvalError> {
+    let [destination, replacement, source, pattern] = texts else {
+        return Err(EvalError::execution("label_replace() needs four strings"));
+    };
+    let regex = Regex::new(&format!("^(?s:{pattern})$"))
+        .map_err(|_| EvalError::execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
+    check_label("invalid destination label name in label_replace()", destination)?;
+    relabel(query, ready, destination, |labels| {
+        let value = labels.get(source).unwrap_or("");
+        let captures = regex.captures(value)?;
+        let mut text = String::new();
+        captures.expand(replacement, &mut text);
+        Some(text)
+    })
+}
+
+/// `label_join(v, destination, separator, sources…)`.
+pub(super) fn label_join(query: &Query<'_>, ready: Ready, texts: &[&str]) -> Result<Ready, EvalError> {
+    let [destination, separator, sources @ ..] = texts else {
+        return Err(EvalError::execution("label_join() needs two strings"));
+    };
+    for source in sources {
+        check_label("invalid source label name in label_join()", source)?;
+    }
+    check_label("invalid destination label name in label_join()", destination)?;
+    relabel(query, ready, destination, |labels| {
+        let values: Vec<&str> = sources.iter().map(|source| labels.get(source).unwrap_or("")).collect();
+        Some(values.join(separator))
+    })
+}
+
+fn check_label(text: &str, name: &str) -> Result<(), EvalError> {
+    if name.is_empty() { Err(EvalError::execution(format!("{text}: {name}"))) } else { Ok(()) }
+}
+
+/// Sets a label where `value` gives one.
+fn relabel(
+    query: &Query<'_>,
+    mut ready: Ready,
+    destination: &str,
+    value: impl Fn(&Labels) -> Option<String>,
+) -> Result<Ready, EvalError> {
+    for series in &mut ready.series {
+        query.check()?;
+        if let Some(value) = value(&series.labels) {
+            series.labels = series.labels.to_builder().set(destination, &value).build();
+            if destination == METRIC_NAME {
+                series.drop_name = false;
+            }
+        }
+    }
+    ready.series = merge_equal(std::mem::take(&mut ready.series))?;
+    Ok(ready)
+}
+
+/// Joins series that have the same labels. They may not be there at the same step.
+pub(super) fn merge_equal(series: Vec<Series>) -> Result<Vec<Series>, EvalError> {
+    let mut known: HashMap<Labels, usize, foldhash::fast::FixedState> = HashMap::default();
+    let distinct =
+        series.iter().enumerate().all(|(index, series)| known.insert(series.labels.clone(), index).is_none());
+    if distinct {
+        return Ok(series);
+    }
+    known.clear();
+    let mut merged: Vec<Series> = Vec::with_capacity(series.len());
+    for series in series {
+        let next = merged.len();
+        let index = *known.entry(series.labels.clone()).or_insert(next);
+        if index == next {
+            merged.push(series);
+            continue;
+        }
+        let target = &mut merged[index];
+        let (present, other) = (target.cells.present(), series.cells.present());
+        if present.first_common(&other).is_some() {
+            return Err(EvalError::same_labels());
+        }
+        // The one that comes first in time says whether the name goes.
+        if other.first() < present.first() {
+            target.drop_name = series.drop_name;
+        }
+        target.cells.overlay(&series.cells);
+    }
+    Ok(merged)
+}
+
+/// `sort` and `sort_desc`: by value, NaN last; histograms go.
+pub(super) fn sort(ready: &mut Ready, descending: bool) {
+    for series in &mut ready.series {
+        series.cells.only_floats();
+    }
+    ready.series.retain(|series| !series.cells.is_vacant());
+    ready.series.sort_by(|a, b| {
+        let (a, b) = (a.cells.values[0], b.cells.values[0]);
+        let order = a.partial_cmp(&b).unwrap_or(Ordering::Equal);
+        a.is_nan().cmp(&b.is_nan()).then(if descending { order.reverse() } else { order })
+    });
+}
+
+/// `sort_by_label` and `sort_by_label_desc`: by the values of labels in natural order, then by all labels.
+pub(super) fn sort_by_labels(ready: &mut Ready, names: &[&str], descending: bool) {
+    ready.series.sort_by(|a, b| {
+        let by_names = names.iter().find_map(|name| {
+            let (a, b) = (a.labels.get(name).unwrap_or(""), b.labels.get(name).unwrap_or(""));
+            (a != b).then(|| if natural_less(a, b) { Ordering::Less } else { Ordering::Greater })
+        });
+        let order = by_names.unwrap_or_else(|| a.labels.cmp(&b.labels));
+        if descending { order.reverse() } else { order }
+    });
+}
+
+/// Whether `a` comes before `b` where runs of digits compare as numbers.
+fn natural_less(a: &str, b: &str) -> bool {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    loop {
+        let (Some(left), Some(right)) = (a.first(), b.first()) else {
+            return a.len() < b.len();
+        };
+        if left.is_ascii_digit() && right.is_ascii_digit() {
+            let (left, rest_of_a) = number(a);
+            let (right, rest_of_b) = number(b);
+            match left.len().cmp(&right.len()).then_with(|| left.cmp(right)) {
+                Ordering::Equal => (a, b) = (rest_of_a, rest_of_b),
+                order => return order == Ordering::Less,
+            }
+        } else if left == right {
+            (a, b) = (&a[1..], &b[1..]);
+        } else {
+            return left < right;
+        }
+    }
+}
+
+/// The digits at the start, without leading zeros, and what follows.
+fn number(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    let zeros = digits.iter().take_while(|digit| **digit == b'0').count().min(digits.len() - 1);
+    (&digits[zeros..], rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_compare_as_numbers() {
+        assert!(natural_less("cpu2", "cpu10"));
+        assert!(!natural_less("cpu10", "cpu2"));
+        assert!(natural_less("a01", "a2"));
+        assert!(natural_less("a", "a1"));
+        assert!(!natural_less("a1", "a1"));
+    }
+}
