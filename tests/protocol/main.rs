@@ -1,0 +1,10 @@
+//! The built binary from outside: started on free ports, spoken to over sockets, asked over its public API.
+//!
+//! Each test has a daemon and a data folder of its own. Every wait is bounded and ends as soon as what it waits for
+//! is there.
+
+mod daemon;
+mod http;
+mod life;
+mod own;
+mod remote_write;
