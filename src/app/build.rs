@@ -126,6 +126,11 @@ impl Daemon {
         for ended in self.listeners.into_iter().chain(self.workers) {
             let _ = ended.await;
         }
+        let store = self.store;
+        let closed = self.tasks.spawn_blocking(TaskKind::Maintenance, move || store.close()).await;
+        if let Ok(Err(error)) = closed {
+            tracing::warn!(%error, "the store could not write its columns out; the next start reads the log instead");
+        }
     }
 
     /// Starts a task that lives beside the daemon.

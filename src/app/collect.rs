@@ -26,6 +26,7 @@ impl Collected {
             families.push(self.tasks());
             families.extend(self.listeners());
             families.extend(self.store());
+            families.extend(self.log());
         });
     }
 
@@ -80,6 +81,27 @@ impl Collected {
                 "Series removed after their last sample expired.",
                 totals.series_evicted,
             ),
+        ]
+    }
+}
+
+impl Collected {
+    fn log(&self) -> Vec<Family> {
+        let totals = self.store.totals();
+        let wal = totals.wal;
+        let family = |name, help, kind, value: u64| Family::single(name, help, kind, as_float(value));
+        let counter = |name, help, value| family(name, help, Kind::Counter, value);
+        let read_only = u64::from(self.store.read_only().is_some());
+        let help = "Bytes of the write-ahead log that no snapshot covers.";
+        vec![
+            counter("novascope_wal_frames_total", "Frames appended to the write-ahead log.", wal.frames),
+            counter("novascope_wal_bytes_total", "Bytes appended to the write-ahead log.", wal.bytes),
+            counter("novascope_wal_syncs_total", "Batches of frames made durable together.", wal.batches),
+            counter("novascope_wal_healed_total", "Failures that a fresh segment healed.", wal.healed),
+            counter("novascope_wal_refused_total", "Batches that could not be made durable.", wal.refused),
+            family("novascope_wal_live_bytes", help, Kind::Gauge, wal.live_bytes),
+            counter("novascope_store_snapshots_total", "Snapshots of all columns written.", totals.snapshots),
+            family("novascope_store_read_only", "Whether the store refuses samples.", Kind::Gauge, read_only),
         ]
     }
 }

@@ -38,7 +38,7 @@ async fn live(options: Options, loaded: Loaded, clock: Clock) -> Result<(), Star
     let (reload, mut reloads) = reload::channel();
     let daemon = Daemon::start(Plan { options: &options, config, bound, clock: clock.clone(), reload })?;
     say_where(&options, &daemon);
-    let (ms, url) = (clock.monotonic().as_millis(), format!("http://{}", daemon.addresses.main));
+    let (ms, url) = (clock.monotonic().as_millis() as u64, format!("http://{}", daemon.addresses.main));
     tracing::info!(ms, "ready: open {url}/ in a browser, or give {url} to Grafana as a Prometheus data source");
     let mut running = loaded.config;
     loop {
@@ -99,7 +99,12 @@ fn say_where(options: &Options, daemon: &Daemon) {
         tracing::info!(port = "otlp_http", %address, "listening: OTLP over HTTP on http://{address}");
     }
     let folder = options.data.canonicalize().unwrap_or_else(|_| options.data.clone());
-    tracing::info!(folder = %folder.display(), series = daemon.store.totals().series, "data");
+    let found = daemon.store.recovery();
+    tracing::info!(folder = %folder.display(), series = found.series, read_ms = found.millis, "data");
+    if found.frames_lost + found.damages + found.orphans > 0 {
+        let (lost, damages, orphans) = (found.frames_lost, found.damages, found.orphans);
+        tracing::warn!(lost, damages, orphans, "parts of the log are damaged; what could be read was kept");
+    }
     if options.own {
         tracing::info!(
             "scraping itself and reading this host once a second: try the query rate(node_cpu_seconds_total[5s])"
