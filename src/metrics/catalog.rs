@@ -7,6 +7,7 @@ use roaring::RoaringBitmap;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
+use crate::storage::block::Version;
 
 use super::exemplars::ExemplarRow;
 use super::matching::Plan;
@@ -39,6 +40,14 @@ impl<T> Listing<T> {
     }
 }
 
+/// Calls `visit` with the labels of every series in blocks that fulfils a set of matchers; they repeat between sets.
+fn each_in_blocks(version: &Version, sets: &[Vec<Matcher>], mint: i64, maxt: i64, mut visit: impl FnMut(&Labels)) {
+    for set in sets {
+        let selected = version.select(set, mint, maxt, &mut BTreeSet::new());
+        selected.series.iter().for_each(|series| visit(&series.labels));
+    }
+}
+
 impl Store {
     /// Label names of the series that fulfil every matcher of any set (all series without sets), ascending.
     /// `limit` 0 means no limit, here and below.
@@ -51,6 +60,17 @@ impl Store {
                 }
             }
         });
+        if let Some(version) = self.blocks().map(|blocks| blocks.version()) {
+            let mut add = |name: &str| {
+                if !names.contains(name) {
+                    names.insert(name.to_owned());
+                }
+            };
+            if sets.is_empty() {
+                version.label_names(mint, maxt, &mut add);
+            }
+            each_in_blocks(&version, sets, mint, maxt, |labels| labels.iter().for_each(|(name, _)| add(name)));
+        }
         Listing::cut(names.into_iter().collect(), limit)
     }
 
@@ -70,6 +90,17 @@ impl Store {
                 }
             }
         });
+        if let Some(version) = self.blocks().map(|blocks| blocks.version()) {
+            let mut add = |value: &str| {
+                if !all.contains(value) {
+                    all.insert(value.to_owned());
+                }
+            };
+            if sets.is_empty() {
+                version.label_values(name, mint, maxt, &mut add);
+            }
+            each_in_blocks(&version, sets, mint, maxt, |labels| labels.get(name).into_iter().for_each(&mut add));
+        }
         Listing::cut(all.into_iter().collect(), limit)
     }
 

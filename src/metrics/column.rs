@@ -251,6 +251,8 @@ pub(super) struct Chunk {
     pub first: i64,
     pub last: i64,
     pub count: u32,
+    /// It is in a block, or about to be, and leaves memory when the last reader who began before is done.
+    pub flushed: bool,
     bytes: Arc<[u8]>,
 }
 
@@ -260,7 +262,7 @@ impl Chunk {
         let (first, last) = (*points.times.first()?, *points.times.last()?);
         let mut bytes = Vec::with_capacity(points.len() * 2 + 64);
         chunk::encode_floats(&points.times, &points.values, &points.starts, Effort::Fast, &mut bytes);
-        Some(Self { first, last, count: u32::try_from(points.len()).ok()?, bytes: Arc::from(bytes) })
+        Some(Self { first, last, count: u32::try_from(points.len()).ok()?, flushed: false, bytes: Arc::from(bytes) })
     }
 
     /// Takes the bytes of a chunk of floats, after a look at its header.
@@ -270,7 +272,7 @@ impl Chunk {
             return Err(CodecError("a chunk holds histograms"));
         }
         let count = u32::try_from(header.count).unwrap_or(u32::MAX);
-        Ok(Self { first: header.min_time, last: header.max_time, count, bytes: Arc::from(bytes) })
+        Ok(Self { first: header.min_time, last: header.max_time, count, flushed: false, bytes: Arc::from(bytes) })
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

@@ -46,6 +46,12 @@ pub struct Config {
     /// Metric families of which type, unit and help are kept.
     pub metadata_families_max: usize,
     pub wal: WalConfig,
+    /// Bytes of series and samples in memory; above it also fresh samples move into blocks.
+    pub memory_bytes_max: u64,
+    /// Bytes of indexes and pages of blocks kept in memory.
+    pub block_cache_bytes: u64,
+    /// Bytes of all blocks; above it the oldest go, whatever the retention. `None` for no limit.
+    pub blocks_bytes_max: Option<u64>,
 }
 
 /// What a sender may do at most. 0 means no limit.
@@ -82,6 +88,9 @@ impl Default for Config {
             exemplar_bytes_max: 16 << 20,
             metadata_families_max: 20_000,
             wal: WalConfig::default(),
+            memory_bytes_max: 1 << 30,
+            block_cache_bytes: 32 << 20,
+            blocks_bytes_max: None,
         }
     }
 }

@@ -1,10 +1,14 @@
-//! The answer to a selector: which series, and their samples on demand.
+//! The answer to a selector: which series, and their samples on demand, from blocks and from memory.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
-use crate::promql::source::{Column, SeriesSet, SourceError};
+use crate::promql::source::{Column, Notes, SeriesSet, SourceError};
+use crate::storage::block::{self, Selected, Version};
 
 use super::matching::Plan;
 use super::series::SeriesRef;
@@ -15,31 +19,73 @@ use super::store::Shared;
 #[derive(Debug)]
 pub struct Selection {
     shared: Arc<Shared>,
-    found: Vec<(Labels, SeriesRef)>,
+    found: Vec<Found>,
     mint: i64,
     maxt: i64,
+    /// The version holds a flush back: what was in memory when it was taken stays there until it is let go.
+    blocks: Option<(Arc<Version>, Selected)>,
+    warnings: Mutex<BTreeSet<String>>,
+}
+
+#[derive(Debug)]
+struct Found {
+    labels: Labels,
+    head: Option<SeriesRef>,
+    /// Place among the series selected from blocks.
+    block: Option<u32>,
 }
 
 impl Selection {
     pub(super) fn new(shared: &Arc<Shared>, matchers: &[Matcher], mint: i64, maxt: i64) -> Self {
+        let mut warnings = BTreeSet::new();
+        // Before memory is looked at: what leaves it afterwards is in these blocks, or waits for this version.
+        let blocks = shared.blocks.as_ref().map(|blocks| {
+            let version = blocks.version();
+            let selected = version.select(matchers, mint, maxt, &mut warnings);
+            (version, selected)
+        });
         let plans: Vec<Plan<'_>> = matchers.iter().map(Plan::new).collect();
         let mut found = Vec::new();
         for shard in &shared.shards {
             let shard = shard.lock();
             for slot in &shard.matching(&plans, mint, maxt) {
                 if let (Some(series), Some(reference)) = (shard.by_slot(slot), shard.reference(slot)) {
-                    found.push((series.labels.clone(), reference));
+                    found.push(Found { labels: series.labels.clone(), head: Some(reference), block: None });
                 }
             }
         }
-        found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        Self { shared: Arc::clone(shared), found, mint, maxt }
+        found.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        if let Some((_, selected)) = &blocks {
+            found = joined(found, &selected.series);
+        }
+        Self { shared: Arc::clone(shared), found, mint, maxt, blocks, warnings: Mutex::new(warnings) }
     }
 
     /// Labels of every series.
     pub fn iter_labels(&self) -> impl Iterator<Item = &Labels> {
-        self.found.iter().map(|(labels, _)| labels)
+        self.found.iter().map(|found| &found.labels)
     }
+}
+
+/// Both runs ascend by labels.
+fn joined(head: Vec<Found>, blocks: &[block::Series]) -> Vec<Found> {
+    if blocks.is_empty() {
+        return head;
+    }
+    let mut all = Vec::with_capacity(head.len().max(blocks.len()));
+    let mut head = head.into_iter().peekable();
+    for (place, series) in blocks.iter().enumerate() {
+        let place = Some(place as u32);
+        while let Some(found) = head.next_if(|found| found.labels < series.labels) {
+            all.push(found);
+        }
+        all.push(match head.next_if(|found| found.labels == series.labels) {
+            Some(found) => Found { block: place, ..found },
+            None => Found { labels: series.labels.clone(), head: None, block: place },
+        });
+    }
+    all.extend(head);
+    all
 }
 
 impl SeriesSet for Selection {
@@ -48,19 +94,38 @@ impl SeriesSet for Selection {
     }
 
     fn labels(&self, index: usize) -> &Labels {
-        &self.found[index].0
+        &self.found[index].labels
     }
 
     fn read(&self, index: usize, column: &mut Column) -> Result<(), SourceError> {
-        let Some((_, reference)) = self.found.get(index) else { return Ok(()) };
+        let Some(found) = self.found.get(index) else { return Ok(()) };
+        if let (Some(place), Some((version, selected))) = (found.block, &self.blocks)
+            && let Some(series) = selected.series.get(place as usize)
+        {
+            let mut notes = BTreeSet::new();
+            version.read(series, (self.mint, self.maxt), column, &mut notes);
+            if !notes.is_empty() {
+                self.warnings.lock().append(&mut notes);
+            }
+        }
+        let Some(reference) = found.head else { return Ok(()) };
         let snapshot = {
             let shard = self.shared.shards[reference.shard as usize].lock();
-            // A series that is gone had nothing left inside retention.
-            let Some(series) = shard.get(*reference) else { return Ok(()) };
+            // A series that is gone had nothing left inside retention that is not in blocks.
+            let Some(series) = shard.get(reference) else { return Ok(()) };
             series.snapshot(self.mint, self.maxt)
         };
-        snapshot
-            .read(self.mint, self.maxt, column)
-            .map_err(|error| SourceError::Storage(format!("a chunk in memory cannot be read: {error}")))
+        let failed = |error| SourceError::Storage(format!("a chunk in memory cannot be read: {error}"));
+        if column.is_empty() {
+            return snapshot.read(self.mint, self.maxt, column).map_err(failed);
+        }
+        let mut newer = Column::default();
+        snapshot.read(self.mint, self.maxt, &mut newer).map_err(failed)?;
+        block::merge(column, &mut newer);
+        Ok(())
+    }
+
+    fn notes(&self) -> Notes {
+        Notes { warnings: self.warnings.lock().iter().cloned().collect(), infos: Vec::new() }
     }
 }

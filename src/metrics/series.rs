@@ -50,9 +50,9 @@ pub(super) struct Series {
     pub hash: u64,
     /// Names the series in the log; never used twice in one data folder.
     pub id: u64,
-    open: Open,
-    sealed: Vec<Chunk>,
-    side: Option<Box<Side>>,
+    pub(super) open: Open,
+    pub(super) sealed: Vec<Chunk>,
+    pub(super) side: Option<Box<Side>>,
     pub generation: u32,
     /// Seconds of the store's monotonic clock at the last append.
     pub touched: u32,
@@ -60,10 +60,10 @@ pub(super) struct Series {
 
 /// What only some series have.
 #[derive(Debug, Default)]
-struct Side {
-    late: Late,
+pub(super) struct Side {
+    pub late: Late,
     /// Ascending by time.
-    histograms: Vec<HistogramSample>,
+    pub histograms: Vec<HistogramSample>,
 }
 
 /// What a reader takes out of a series under the lock; decoding comes after.
@@ -232,7 +232,7 @@ impl Series {
         self.drop_empty_side();
     }
 
-    fn drop_empty_side(&mut self) {
+    pub(super) fn drop_empty_side(&mut self) {
         if self.side.as_ref().is_some_and(|side| side.late.is_empty() && side.histograms.is_empty()) {
             self.side = None;
         }
@@ -298,7 +298,7 @@ impl Series {
         snapshot
     }
 
-    fn histograms(&self) -> &[HistogramSample] {
+    pub(super) fn histograms(&self) -> &[HistogramSample] {
         self.side.as_ref().map_or(&[], |side| &side.histograms)
     }
 

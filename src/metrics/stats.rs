@@ -22,6 +22,7 @@ pub(super) struct Counters {
     pub refused: [AtomicU64; Refusal::COUNT],
     pub series_evicted: AtomicU64,
     pub snapshots: AtomicU64,
+    pub blocks_flushed: AtomicU64,
 }
 
 impl Counters {
@@ -82,6 +83,9 @@ pub struct Totals {
     pub late: u64,
     pub series_evicted: u64,
     pub snapshots: u64,
+    pub blocks_flushed: u64,
+    pub blocks: u64,
+    pub blocks_bytes: u64,
     pub wal: WalStats,
     /// By reason, in the order of `Refusal::REASONS`.
     pub refused: [u64; Refusal::COUNT],
@@ -92,6 +96,7 @@ impl Store {
     pub fn totals(&self) -> Totals {
         let counters = &self.shared().counters;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let blocks = self.blocks().map(|blocks| blocks.version());
         Totals {
             series: self.shared().series_total.load(Ordering::Relaxed) as u64,
             samples: get(&counters.samples),
@@ -103,6 +108,9 @@ impl Store {
             late: get(&counters.placed[4]),
             series_evicted: get(&counters.series_evicted),
             snapshots: get(&counters.snapshots),
+            blocks_flushed: get(&counters.blocks_flushed),
+            blocks: blocks.as_ref().map_or(0, |blocks| blocks.blocks().len() as u64),
+            blocks_bytes: blocks.as_ref().map_or(0, |blocks| blocks.bytes()),
             wal: self.shared().wal.as_ref().map(|wal| wal.stats()).unwrap_or_default(),
             refused: std::array::from_fn(|at| get(&counters.refused[at])),
         }
@@ -138,6 +146,9 @@ impl Store {
                     }
                 }
             }
+        }
+        if let Some((first, last)) = self.blocks().and_then(|blocks| blocks.version().bounds()) {
+            stats.bounds = Some(stats.bounds.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
         }
         let (exemplars, evicted) = self.shared().exemplars.counts();
         (stats.exemplars, stats.exemplars_evicted) = (exemplars as u64, evicted);

@@ -16,12 +16,14 @@ use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::promql::source::{Select, SeriesSet, Source, SourceError};
 
+use crate::storage::block::Blocks;
 use crate::storage::lock::FolderLock;
 use crate::storage::wal::{Mode, Wal, WalConfig};
 
 use super::appender::{Appender, Origin};
 use super::config::{Config, Durability};
 use super::exemplars::Exemplars;
+use super::flush::Flush;
 use super::metadata::Families;
 use super::record::{Batch, DEFINITIONS, put_definition};
 use super::refusal::Refusal;
@@ -75,6 +77,12 @@ pub(super) struct Shared {
     /// Buffers of batches, for the next appender.
     pub batches: Mutex<Vec<Batch>>,
     pub upkeep: Upkeep,
+    /// `None` in `memory` mode.
+    pub blocks: Option<Blocks>,
+    pub flush: Flush,
+    /// Bytes that series take, and those of them that a flush would take away; as the last walk found.
+    pub heap_bytes: AtomicU64,
+    pub backlog: AtomicU64,
     /// Length of the last snapshot, which the log must outgrow before the next.
     pub snapshot_bytes: AtomicU64,
     /// Wall time when the clock was made, to be carried on by the monotonic clock.
@@ -85,7 +93,7 @@ pub(super) struct Shared {
 const BATCHES_MAX: usize = 64;
 
 impl Shared {
-    fn new(config: Config, seams: Seams, shards: usize, wal: Option<Arc<Wal>>) -> Self {
+    fn new(config: Config, seams: Seams, shards: usize, wal: Option<Arc<Wal>>, blocks: Option<Blocks>) -> Self {
         Self {
             exemplars: Exemplars::new(config.exemplar_bytes_max),
             families: Families::new(config.metadata_families_max),
@@ -95,6 +103,10 @@ impl Shared {
             recovery: LastRecovery::default(),
             batches: Mutex::default(),
             upkeep: Upkeep::default(),
+            blocks,
+            flush: Flush::default(),
+            heap_bytes: AtomicU64::new(0),
+            backlog: AtomicU64::new(0),
             snapshot_bytes: AtomicU64::new(0),
             opened_at: seams.clock.now().saturating_sub(millis(seams.clock.monotonic())),
             shards: (0..shards).map(|number| CachePadded::new(Mutex::new(Shard::new(number as u32)))).collect(),
@@ -125,6 +137,20 @@ fn open_wal(config: &Config, folder: &Path, seams: &Seams) -> std::io::Result<Op
     Wal::shared(&seams.disk, WalConfig { folder: wal_folder, mode, segment_bytes_max, threaded }).map(Some)
 }
 
+/// The blocks of a data folder, in a folder of their own; `None` in `memory` mode.
+fn open_blocks(config: &Config, folder: &Path, seams: &Seams) -> std::io::Result<Option<Blocks>> {
+    if config.durability == Durability::Memory {
+        return Ok(None);
+    }
+    let cache_bytes = usize::try_from(config.block_cache_bytes).unwrap_or(usize::MAX);
+    let (blocks, warnings) = Blocks::open(seams.disk.clone(), &folder.join("blocks"), cache_bytes, seams.rng.clone())?;
+    seams.disk.sync_dir(folder)?;
+    for warning in warnings {
+        tracing::warn!(%warning, "while opening blocks");
+    }
+    Ok(Some(blocks))
+}
+
 impl Store {
     /// Opens the data folder, which is created if need be, and reads what is in it.
     pub fn open(config: Config, folder: &Path, seams: Seams) -> Result<Arc<Self>, OpenError> {
@@ -138,7 +164,8 @@ impl Store {
             Err(error) => return Err(io("lock", error)),
         };
         let wal = open_wal(&config, folder, &seams).map_err(|error| io("open the log in", error))?;
-        let shared = Arc::new(Shared::new(config, seams, count, wal.clone()));
+        let blocks = open_blocks(&config, folder, &seams).map_err(|error| io("open the blocks in", error))?;
+        let shared = Arc::new(Shared::new(config, seams, count, wal.clone(), blocks));
         let mut committer = None;
         if let Some(wal) = wal {
             let recovery = replay::replay(&shared, &wal).map_err(|error| io("read the log in", error))?;
@@ -171,10 +198,28 @@ impl Store {
         }
         self.shared.snapshot_if_due();
         self.shared.walk_if_due();
+        self.shared.flush_if_due();
+        self.shared.block_job_if_due();
     }
 
-    /// Writes the columns out, so that the next start has no log to read. Called when nothing appends any more.
+    /// Moves everything that is in memory into blocks, where it is smallest. Takes as long as encoding it all does.
+    pub fn flush(&self) -> std::io::Result<()> {
+        self.shared.flush_all()
+    }
+
+    /// The live blocks; `None` in `memory` mode.
+    pub fn blocks(&self) -> Option<&Blocks> {
+        self.shared.blocks.as_ref()
+    }
+
+    /// Writes everything out, so that the next start has no log to read: much into blocks, little into a snapshot.
+    /// Called when nothing appends any more.
     pub fn close(&self) -> std::io::Result<()> {
+        if self.shared.is_worth_a_block()
+            && let Err(error) = self.flush()
+        {
+            tracing::warn!(%error, "cannot write blocks at the end; a snapshot takes their place");
+        }
         let result = self.snapshot();
         self.stop_log();
         result
@@ -268,7 +313,7 @@ impl Shared {
         }
     }
 
-    fn now_bounds(&self) -> (i64, i64) {
+    pub(super) fn now_bounds(&self) -> (i64, i64) {
         let wall = self.seams.clock.now();
         let carried = self.opened_at.saturating_add(millis(self.seams.clock.monotonic()));
         (wall.min(carried), wall.max(carried))

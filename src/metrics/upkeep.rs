@@ -65,6 +65,8 @@ impl Shared {
         }
         self.upkeep.next_walk.store(now + WALK_EVERY, Ordering::Relaxed);
         let oldest = self.config.retention_ms.map(|_| self.admission().oldest);
+        let before = self.flush_cut();
+        let (mut heap_bytes, mut backlog) = (0, 0);
         for shard in &self.shards {
             let mut from = 0;
             loop {
@@ -75,10 +77,16 @@ impl Shared {
                 }
                 for slot in from..(from + STRIDE).min(end) {
                     self.walk_series(&mut shard, slot, oldest);
+                    if let Some(series) = shard.by_slot(slot) {
+                        heap_bytes += series.size().bytes as u64;
+                        backlog += series.bytes_before(before) as u64;
+                    }
                 }
                 from += STRIDE;
             }
         }
+        self.heap_bytes.store(heap_bytes, Ordering::Relaxed);
+        self.backlog.store(backlog, Ordering::Relaxed);
     }
 
     fn walk_series(&self, shard: &mut super::shard::Shard, slot: u32, oldest: Option<i64>) {

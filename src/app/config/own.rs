@@ -79,6 +79,10 @@ pub struct Store {
     pub label_value_bytes_max: usize,
     pub wal_segment_bytes_max: ByteSize,
     pub wal_snapshot_after: ByteSize,
+    pub memory_max: ByteSize,
+    pub block_cache: ByteSize,
+    /// 0 for no limit.
+    pub blocks_max: ByteSize,
 }
 
 impl Default for Store {
@@ -100,6 +104,9 @@ impl Default for Store {
             label_value_bytes_max: config.limits.label_value_bytes_max,
             wal_segment_bytes_max: ByteSize::from_bytes(config.wal.segment_bytes_max),
             wal_snapshot_after: ByteSize::from_bytes(config.wal.snapshot_after_bytes),
+            memory_max: ByteSize::from_bytes(config.memory_bytes_max),
+            block_cache: ByteSize::from_bytes(config.block_cache_bytes),
+            blocks_max: ByteSize::from_bytes(config.blocks_bytes_max.unwrap_or(0)),
         }
     }
 }
@@ -129,6 +136,9 @@ impl Store {
                 segment_bytes_max: self.wal_segment_bytes_max.as_u64(),
                 snapshot_after_bytes: self.wal_snapshot_after.as_u64(),
             },
+            memory_bytes_max: self.memory_max.as_u64(),
+            block_cache_bytes: self.block_cache.as_u64(),
+            blocks_bytes_max: Some(self.blocks_max.as_u64()).filter(|bytes| *bytes > 0),
         }
     }
 }

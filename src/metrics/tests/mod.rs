@@ -17,6 +17,7 @@ use super::config::{Config, Durability};
 use super::{Origin, Refusal, Seams, Store};
 
 mod durability;
+mod flush;
 
 const NOW: i64 = 1_700_000_000_000;
 

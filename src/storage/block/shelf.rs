@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -28,8 +28,8 @@ pub struct Blocks {
     folder: PathBuf,
     cache: Arc<Cache>,
     rng: Rng,
-    /// Held while the manifest changes.
-    change: Mutex<()>,
+    /// Earlier versions that readers may still hold. Locked while the manifest changes.
+    past: Mutex<Vec<Weak<Version>>>,
     version: ArcSwap<Version>,
 }
 
@@ -63,8 +63,8 @@ impl Blocks {
             }
         }
         warnings.extend(quarantined.iter().map(|block| block.note()));
-        let version = ArcSwap::from_pointee(Version::new(blocks, quarantined));
-        let shelf = Self { disk, folder: folder.to_owned(), cache, rng, change: Mutex::new(()), version };
+        let version = ArcSwap::from_pointee(Version::new(blocks, quarantined, 0));
+        let shelf = Self { disk, folder: folder.to_owned(), cache, rng, past: Mutex::default(), version };
         if rewrite {
             manifest::write(&shelf.disk, folder, &live)?;
         }
@@ -92,6 +92,13 @@ impl Blocks {
         self.version.load_full()
     }
 
+    /// The sequence of the earliest version that somebody holds.
+    pub fn oldest_reader(&self) -> u64 {
+        let past = self.past.lock();
+        let held = past.iter().filter_map(|version| version.upgrade().map(|version| version.sequence()));
+        held.min().unwrap_or_else(|| self.version.load().sequence())
+    }
+
     /// Bytes in the cache, its hits and its misses.
     pub fn cache_usage(&self) -> (usize, u64, u64) {
         self.cache.usage()
@@ -108,7 +115,7 @@ impl Blocks {
     /// what they have open. After an error nothing has changed for readers, but the manifest on disk may have: the
     /// same change can be tried again.
     pub fn publish(&self, added: &[(Meta, u64)], removed: &[Ulid]) -> Result<(), BlockError> {
-        let _change = self.change.lock();
+        let mut past = self.past.lock();
         let old = self.version();
         let mut blocks = old.blocks().to_vec();
         let mut quarantined = old.quarantined().to_vec();
@@ -117,10 +124,12 @@ impl Blocks {
         for (meta, _) in added {
             blocks.push(Arc::new(Block::open(&self.disk, &path_of(&self.folder, meta.id), &self.cache)?));
         }
-        let version = Version::new(blocks, quarantined);
+        let version = Version::new(blocks, quarantined, old.sequence() + 1);
         let live: Vec<Live> = version.live().collect();
         manifest::write(&self.disk, &self.folder, &live)
             .map_err(|error| BlockError::Io { path: self.folder.display().to_string(), error })?;
+        past.retain(|version| version.strong_count() > 0);
+        past.push(Arc::downgrade(&old));
         self.version.store(Arc::new(version));
         for id in removed {
             self.cache.forget(*id);

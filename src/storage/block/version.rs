@@ -38,6 +38,8 @@ pub struct Version {
     /// Ascending by first time, then by age.
     blocks: Vec<Arc<Block>>,
     quarantined: Vec<Arc<Quarantined>>,
+    /// Counts publications.
+    sequence: u64,
 }
 
 /// A series, and where its samples are: (place of the block in the version, number in the block).
@@ -55,13 +57,18 @@ pub struct Selected {
 }
 
 impl Version {
-    pub(super) fn new(mut blocks: Vec<Arc<Block>>, quarantined: Vec<Arc<Quarantined>>) -> Self {
+    pub(super) fn new(mut blocks: Vec<Arc<Block>>, quarantined: Vec<Arc<Quarantined>>, sequence: u64) -> Self {
         blocks.sort_by_key(|block| (block.meta().min_time, block.meta().id));
-        Self { blocks, quarantined }
+        Self { blocks, quarantined, sequence }
     }
 
     pub fn blocks(&self) -> &[Arc<Block>] {
         &self.blocks
+    }
+
+    /// Grows with each publication.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
     }
 
     pub fn quarantined(&self) -> &[Arc<Quarantined>] {

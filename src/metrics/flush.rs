@@ -1,0 +1,193 @@
+//! Moves what is old out of memory into blocks, in two steps, so that no reader ever misses a sample.
+//!
+//! First everything before a cut is copied into blocks, and these are published: new readers see those samples twice,
+//! and merge them. When the last reader who began before is done, the samples leave memory, and a snapshot lets the
+//! log before it go. Samples that come late, while a flush is under way or after it, stay in memory for the next
+//! flush, which writes them into a small block of the same window; merging blocks joins both.
+
+use std::io;
+use std::sync::atomic::Ordering;
+
+use crossbeam::utils::CachePadded;
+use parking_lot::Mutex;
+
+use crate::model::labels::Labels;
+use crate::promql::source::Column;
+use crate::storage::block::{Blocks, Policy, WINDOW_MS, WindowWriter};
+
+use super::leaving::Flushed;
+use super::series::SeriesRef;
+use super::shard::Shard;
+use super::store::Shared;
+
+/// A window is flushed this long after its end: most of what comes late has come by then.
+const SLACK_MS: i64 = 900_000;
+
+/// Chunks of flushable windows take at most this many bytes before they are flushed whatever the time.
+const BACKLOG_BYTES_MAX: u64 = 32 << 20;
+
+/// Where a flush stands.
+#[derive(Debug, Default)]
+pub(super) struct Flush(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Samples before this have been flushed, but for late ones.
+    done_before: Option<i64>,
+    /// What is in blocks and has yet to leave memory.
+    pending: Option<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    before: i64,
+    /// The first version of the blocks that has it all.
+    sequence: u64,
+    /// Seconds of the monotonic clock when it was copied.
+    copied_at: u32,
+    flushed: Vec<(SeriesRef, Flushed)>,
+}
+
+/// What a flush has to copy.
+struct Due {
+    /// Ascending by labels.
+    series: Vec<(Labels, SeriesRef)>,
+    /// First and last time of their samples; `None` without any.
+    bounds: Option<(i64, i64)>,
+}
+
+impl Shared {
+    /// What is before this should be in blocks: the end of the last window that is over, by the clock that is behind.
+    pub(super) fn flush_cut(&self) -> i64 {
+        self.now_bounds().0.saturating_sub(SLACK_MS).div_euclid(WINDOW_MS).saturating_mul(WINDOW_MS)
+    }
+
+    /// Goes on with a flush, or starts one that is due. Takes as long as writing the blocks does.
+    pub(super) fn flush_if_due(&self) {
+        let Some(blocks) = &self.blocks else { return };
+        let mut state = self.flush.0.lock();
+        if state.pending.is_some() {
+            self.release(blocks, &mut state);
+            return;
+        }
+        let before = self.flush_cut();
+        let backlog = self.backlog.load(Ordering::Relaxed);
+        let is_new = state.done_before.is_none_or(|done| done < before) && backlog > 0;
+        let is_full = self.heap_bytes.load(Ordering::Relaxed) > self.config.memory_bytes_max;
+        let before = if is_full { self.now_bounds().0 } else { before };
+        if !is_new && !is_full && backlog < BACKLOG_BYTES_MAX {
+            return;
+        }
+        if let Err(error) = self.copy_before(blocks, before, &mut state) {
+            tracing::warn!(%error, "cannot write a block; its samples stay in memory and in the log");
+        }
+    }
+
+    /// Moves everything into blocks now. Readers that began before keep what they need in memory.
+    pub(super) fn flush_all(&self) -> io::Result<()> {
+        let Some(blocks) = &self.blocks else { return Ok(()) };
+        let mut state = self.flush.0.lock();
+        self.release(blocks, &mut state);
+        if state.pending.is_none() {
+            self.copy_before(blocks, i64::MAX, &mut state)?;
+            self.release(blocks, &mut state);
+        }
+        Ok(())
+    }
+
+    /// Whether what is in memory makes a block of use, and can be written while a process ends.
+    pub(super) fn is_worth_a_block(&self) -> bool {
+        const SAMPLES: std::ops::Range<usize> = 1_000_000..100_000_000;
+        let samples = |shard: &CachePadded<Mutex<Shard>>| {
+            shard.lock().iter().map(|(_, series)| series.size().samples).sum::<usize>()
+        };
+        self.blocks.is_some() && SAMPLES.contains(&self.shards.iter().map(samples).sum())
+    }
+
+    fn copy_before(&self, blocks: &Blocks, before: i64, state: &mut State) -> io::Result<()> {
+        let copied_at = self.uptime_secs();
+        let Due { series: due, bounds } = self.due(before);
+        let mut flushed = Vec::with_capacity(due.len());
+        if let Some(bounds) = bounds {
+            let mut writer = WindowWriter::new(blocks, self.seams.clock.now(), bounds);
+            let mut column = Column::default();
+            for (place, (labels, reference)) in due.iter().enumerate() {
+                if place % 1_024 == 0
+                    && let Some(wal) = &self.wal
+                {
+                    // A flush may take seconds: what the log does by time goes on meanwhile.
+                    wal.tick();
+                }
+                let copied = {
+                    let mut shard = self.shards[reference.shard as usize].lock();
+                    shard.get_mut(*reference).and_then(|series| series.copy_before(before))
+                };
+                let Some((snapshot, marks)) = copied else { continue };
+                column.clear();
+                snapshot.read(i64::MIN, before.saturating_sub(1), &mut column).map_err(io::Error::other)?;
+                writer.add(labels, &column)?;
+                flushed.push((*reference, marks));
+            }
+            let finished = writer.finish()?;
+            blocks.publish(&finished, &[]).map_err(io::Error::other)?;
+            self.counters.blocks_flushed.fetch_add(finished.len() as u64, Ordering::Relaxed);
+        }
+        let sequence = blocks.version().sequence();
+        state.pending = Some(Pending { before, sequence, copied_at, flushed });
+        Ok(())
+    }
+
+    /// Series with samples before the cut, ascending by labels, and the times of those samples.
+    fn due(&self, before: i64) -> Due {
+        let mut due = Vec::new();
+        let mut bounds: Option<(i64, i64)> = None;
+        for shard in &self.shards {
+            let shard = shard.lock();
+            for (slot, series) in shard.iter() {
+                let Some((first, last)) = series.bounds().filter(|(first, _)| *first < before) else { continue };
+                let last = last.min(before - 1);
+                bounds = Some(bounds.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
+                due.extend(shard.reference(slot).map(|reference| (series.labels.clone(), reference)));
+            }
+        }
+        due.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Due { series: due, bounds }
+    }
+
+    /// Takes flushed samples out of memory, if nobody reads them there any more.
+    fn release(&self, blocks: &Blocks, state: &mut State) {
+        let Some(pending) = state.pending.take_if(|pending| blocks.oldest_reader() >= pending.sequence) else { return };
+        for (reference, flushed) in &pending.flushed {
+            let mut shard = self.shards[reference.shard as usize].lock();
+            let Some(series) = shard.get_mut(*reference) else { continue };
+            let keeps_samples = series.drop_flushed(flushed);
+            if !keeps_samples && series.touched < pending.copied_at {
+                shard.remove(reference.slot);
+                self.series_total.fetch_sub(1, Ordering::Relaxed);
+                self.counters.series_evicted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if pending.before < i64::MAX {
+            state.done_before = Some(pending.before);
+        }
+        self.backlog.store(0, Ordering::Relaxed);
+        self.heap_bytes.store(0, Ordering::Relaxed);
+        if !pending.flushed.is_empty()
+            && let Err(error) = self.snapshot()
+        {
+            tracing::warn!(%error, "cannot write a snapshot after a flush; the log stays until one succeeds");
+        }
+    }
+
+    /// Merges or expires blocks, one job at a time.
+    pub(super) fn block_job_if_due(&self) {
+        let Some(blocks) = &self.blocks else { return };
+        let oldest = self.config.retention_ms.map(|_| self.admission().oldest);
+        let policy = Policy { oldest, bytes_max: self.config.blocks_bytes_max };
+        let Some(job) = blocks.next_job(&policy) else { return };
+        match job.run(blocks, self.seams.clock.now()) {
+            Ok(done) => tracing::debug!(?done, "blocks merged or expired"),
+            Err(error) => tracing::warn!(%error, "cannot merge or expire blocks"),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Samples on their way from memory into blocks.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::storage::block::WINDOW_MS;
+
+fn open_at(folder: &Path, now: i64) -> (Arc<Store>, Arc<SimClock>) {
+    let (clock, hand) = Clock::simulated(now);
+    let seams = Seams { clock, disk: Disk::real(), rng: Rng::from_seed(1), tasks: Tasks::default() };
+    (Store::open(Config::default(), folder, seams).unwrap(), hand)
+}
+
+const START: i64 = NOW - NOW % WINDOW_MS;
+
+fn samples(from: i64, count: i64) -> Vec<(i64, f64)> {
+    (0..count).map(|i| (from + i * 1_000, (from / 1_000 + i) as f64 / 10.0)).collect()
+}
+
+#[test]
+fn a_window_moves_into_a_block_and_every_reader_sees_every_sample_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, clock) = open_at(folder.path(), START);
+    clock.advance(Duration::from_millis(WINDOW_MS as u64 + 1_000_000));
+    let all = samples(START, 8_000);
+    append(&store, "a", &all);
+    append(&store, "gone", &samples(START, 100));
+    let before = store.select(&[Matcher::new(MatchOp::Equal, "job", "a").unwrap()], i64::MIN, i64::MAX);
+    clock.advance(Duration::from_secs(2));
+    store.maintain();
+    assert_eq!(store.totals().blocks, 1);
+    // A reader from before holds the samples in memory; both see each once.
+    for _ in 0..2 {
+        clock.advance(Duration::from_secs(100));
+        store.maintain();
+        assert_eq!(read(&store, "a", i64::MIN, i64::MAX), all);
+    }
+    let mut column = Column::default();
+    before.read(0, &mut column).unwrap();
+    assert_eq!(column.len(), all.len());
+    assert_eq!(store.stats(1).samples, 8_100);
+    drop(before);
+    // Late samples: one between flushed ones, one that was flushed already.
+    append(&store, "a", &[(START + 500, 1.5), (START + 1_000, all[1].1)]);
+    store.maintain();
+    let in_memory = store.stats(1).samples;
+    assert!(in_memory < 1_100, "{in_memory} samples are left in memory");
+    assert_eq!(store.totals().series, 1, "a series without newer samples leaves memory");
+    assert_eq!(read(&store, "gone", i64::MIN, i64::MAX), samples(START, 100));
+    let mut expect = all.clone();
+    expect[0] = (START + 500, 1.5);
+    assert_eq!(read(&store, "a", START + 500, i64::MAX)[..5], expect[..5]);
+    assert_eq!(read(&store, "a", START + 1_000, i64::MAX), all[1..]);
+    let jobs = store.label_values("job", &[], (i64::MIN, i64::MAX), 0).items;
+    assert_eq!(jobs, ["a", "gone"]);
+    assert_eq!(store.series(&[vec![]], i64::MIN, i64::MAX, 0).items, [up("a"), up("gone")]);
+    drop(store);
+    let (store, _) = open_at(folder.path(), START + WINDOW_MS);
+    assert_eq!(read(&store, "a", START + 1_000, i64::MAX), all[1..]);
+    assert_eq!(store.recovery().frames_lost, 0);
+}
+
+#[test]
+fn everything_can_be_flushed_and_appending_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _clock) = open_at(folder.path(), NOW);
+    let histogram = Histogram { count: 3.0, sum: 1.5, ..Histogram::default() };
+    for round in 0..3 {
+        append(&store, "a", &samples(NOW - 100_000 + round * 30_000, 30));
+        let mut appender = store.appender(Origin::new("test"));
+        let series = appender.series(up("h").as_encoded()).unwrap();
+        appender.histogram(series, NOW - 100_000 + round * 1_000, 0, &histogram).unwrap();
+        appender.commit().wait().unwrap();
+        store.flush().unwrap();
+        assert!(store.stats(1).samples <= 1, "at most the newest sample stays in memory");
+    }
+    assert_eq!(read(&store, "a", i64::MIN, i64::MAX), samples(NOW - 100_000, 90));
+    let found = store.select(&[Matcher::new(MatchOp::Equal, "job", "h").unwrap()], i64::MIN, i64::MAX);
+    let mut column = Column::default();
+    found.read(0, &mut column).unwrap();
+    assert_eq!(column.histograms.iter().flatten().count(), 3);
+    assert!(found.notes().warnings.is_empty());
+}
+
+#[test]
+fn a_damaged_block_is_named_in_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _clock) = open_at(folder.path(), NOW);
+    append(&store, "a", &samples(NOW - 100_000, 50));
+    store.flush().unwrap();
+    append(&store, "a", &samples(NOW - 50_000, 10));
+    let blocks = folder.path().join("blocks");
+    let file =
+        std::fs::read_dir(&blocks).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some()).unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let found = store.select(&[], i64::MIN, i64::MAX);
+    let mut column = Column::default();
+    found.read(0, &mut column).unwrap();
+    assert_eq!(column.times.last(), Some(&(NOW - 41_000)));
+    assert!(column.len() <= 11);
+    let warnings = found.notes().warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("checksum"), "{warnings:?}");
+}
