@@ -20,6 +20,7 @@ use crate::base::disk::Disk;
 use crate::base::drain::Drain;
 use crate::base::rng::Rng;
 use crate::base::tasks::{TaskKind, Tasks};
+use crate::ingest::otlp;
 use crate::metrics::{self, Seams, Store};
 use crate::query::Queries;
 use crate::server::listen::{self, ListenCounters, ListenLimits, Serving};
@@ -31,6 +32,7 @@ pub struct Daemon {
     pub store: Arc<Store>,
     pub instance: Arc<Instance>,
     pub addresses: Addresses,
+    otlp: Arc<otlp::Receiver>,
     tasks: Tasks,
     drain: Drain,
     listeners: Vec<JoinHandle<()>>,
@@ -65,10 +67,20 @@ impl Daemon {
         let store = Store::open(store_config(options, config), &options.data, seams)
             .map_err(|error| StartError::Data { path: options.data.clone(), why: error.to_string() })?;
         let queries = Queries::new(clock.clone(), tasks.clone(), config.own.query.clone());
-        let parts = Parts { store: Arc::clone(&store), queries, instance: Arc::clone(&instance), clock: clock.clone() };
+        let limits = config.own.receive.limits();
+        let otlp = otlp::Receiver::new(Arc::clone(&store), clock.clone(), limits, config.otlp.clone());
+        let otlp = Arc::new(otlp);
+        let parts = Parts {
+            store: Arc::clone(&store),
+            queries,
+            instance: Arc::clone(&instance),
+            otlp: Arc::clone(&otlp),
+            clock: clock.clone(),
+        };
         let routers = parts.routers(&config.own);
         let drain = Drain::default();
-        let mut daemon = Self { store, instance, addresses, tasks, drain, listeners: Vec::new(), workers: Vec::new() };
+        let mut daemon =
+            Self { store, instance, otlp, addresses, tasks, drain, listeners: Vec::new(), workers: Vec::new() };
         let limits = ListenLimits { connections_max: config.own.listen.connections_max, ..ListenLimits::default() };
         let mut counters = Vec::new();
         for (name, listener, router) in [
@@ -94,6 +106,7 @@ impl Daemon {
     /// wrong with a configuration was found while loading it.
     pub fn apply(&self, config: &Config) {
         self.instance.external_labels.store(Arc::new(config.global.external_labels.clone()));
+        self.otlp.reload(config.otlp.clone());
     }
 
     fn listen(&mut self, listener: TcpListener, router: Router, limits: ListenLimits) -> Arc<ListenCounters> {

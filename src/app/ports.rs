@@ -15,7 +15,7 @@ use crate::api::instance::Instance;
 use crate::api::prometheus::Prometheus;
 use crate::app::config::own::Own;
 use crate::base::clock::Clock;
-use crate::ingest::remote_write;
+use crate::ingest::{otlp, remote_write};
 use crate::metrics::Store;
 use crate::query::Queries;
 use crate::server::cors::Cors;
@@ -29,6 +29,7 @@ pub struct Parts {
     pub store: Arc<Store>,
     pub queries: Queries,
     pub instance: Arc<Instance>,
+    pub otlp: Arc<otlp::Receiver>,
     pub clock: Clock,
 }
 
@@ -52,9 +53,12 @@ impl Parts {
         let write = remote_write::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits);
         let main = crate::api::router(prometheus)
             .merge(remote_write::routes(Arc::new(write)))
+            .merge(otlp::routes(Arc::clone(&self.otlp)))
             .route("/metrics", get(own_metrics));
         let wrap = |router| layers::wrap(router, Layers { clock: self.clock.clone(), cors: Cors::Any });
-        Routers { main: wrap(main), otlp_grpc: wrap(Router::new()), otlp_http: wrap(Router::new()) }
+        // Both ports take both transports: a sender with the wrong port of the two still gets through.
+        let otlp = || wrap(otlp::routes(Arc::clone(&self.otlp)));
+        Routers { main: wrap(main), otlp_grpc: otlp(), otlp_http: otlp() }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Each test has a daemon and a data folder of its own. Every wait is bounded and ends as soon as what it waits for
 //! is there.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod daemon;
 mod http;
 mod life;

@@ -256,7 +256,9 @@ impl<'q> Evaluator<'q> {
                 Value::Vector(Vector::Ready(ready))
             }
             _ => {
-                return Err(EvalError::execution("binary expression must contain only scalar and instant vector types"));
+                return Err(EvalError::execution(
+                    "binary expression must contain only scalar and instant vector types",
+                ));
             }
         })
     }
