@@ -8,6 +8,7 @@
 pub mod active;
 pub mod config;
 pub mod error;
+pub mod evaluate;
 pub mod gate;
 pub mod walk;
 

@@ -11,6 +11,8 @@ pub mod form;
 pub mod json;
 pub mod language;
 pub mod metadata;
+pub mod query;
+pub mod result;
 pub mod rules;
 pub mod running;
 pub mod status;
@@ -46,6 +48,8 @@ pub fn routes(api: Prometheus) -> Router {
         get(handler.clone()).post(handler)
     }
     Router::new()
+        .route("/api/v1/query", both(query::instant))
+        .route("/api/v1/query_range", both(query::range))
         .route("/api/v1/query_exemplars", both(exemplars::query_exemplars))
         .route("/api/v1/format_query", both(language::format_query))
         .route("/api/v1/parse_query", both(language::parse_query))

@@ -1,0 +1,200 @@
+//! `query` and `query_range`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+
+use crate::api::prometheus::Prometheus;
+use crate::api::prometheus::answer::{self, Notes, TRUNCATED};
+use crate::api::prometheus::asked::Asked;
+use crate::api::prometheus::form::Form;
+use crate::api::prometheus::language::parsed;
+use crate::api::prometheus::result::Encoder;
+use crate::api::prometheus::time::parse_duration;
+use crate::promql::ast::{Expr, ValueType};
+use crate::promql::eval::{Outcome, QueryValue, Window};
+use crate::query::active::Question;
+use crate::query::evaluate::{Evaluated, Request, Timings};
+use crate::query::walk;
+use crate::query::{Job, QueryKind};
+use crate::server::error::Failure;
+
+/// An instant query.
+pub async fn instant(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result<Response, Failure> {
+    let Asked { form, asker } = asked;
+    let limit = form.limit()?;
+    let time = form.time_or("time", api.queries.clock().now())?;
+    let timeout = timeout(&form)?;
+    let lookback = lookback(&form)?;
+    let query = form.get("query").to_owned();
+    let expr = parsed(&query)?;
+    let job = Job {
+        kind: QueryKind::Instant,
+        question: Question { query: query.clone(), start: time, end: time, step: 0 },
+        asker,
+        timeout,
+        light: !walk::has_selector(&expr),
+    };
+    let request = Request { query, expr, window: Window { start: time, end: time, step: 0 }, lookback };
+    let evaluated = api.queries.evaluate(Arc::clone(&api.store) as _, job, request).await?;
+    Ok(respond(evaluated, limit, &form))
+}
+
+/// A range query.
+pub async fn range(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result<Response, Failure> {
+    let Asked { form, asker } = asked;
+    let limit = form.limit()?;
+    let window = window(&form, api.queries.config().points_max)?;
+    let timeout = timeout(&form)?;
+    let lookback = lookback(&form)?;
+    let query = form.get("query").to_owned();
+    let expr = parsed(&query)?;
+    check_range_type(&expr)?;
+    let job = Job {
+        kind: QueryKind::Range,
+        question: Question { query: query.clone(), start: window.start, end: window.end, step: window.step },
+        asker,
+        timeout,
+        light: !walk::has_selector(&expr),
+    };
+    let request = Request { query, expr, window, lookback };
+    let evaluated = api.queries.evaluate(Arc::clone(&api.store) as _, job, request).await?;
+    Ok(respond(evaluated, limit, &form))
+}
+
+fn window(form: &Form, points_max: u64) -> Result<Window, Failure> {
+    let start = form.time("start")?;
+    let end = form.time("end")?;
+    if end < start {
+        return Err(Failure::parameter("end", "end timestamp must not be before start time"));
+    }
+    let step = parse_duration(form.get("step")).map_err(|error| Failure::parameter("step", error))?;
+    if step <= 0 {
+        return Err(Failure::parameter(
+            "step",
+            "zero or negative query resolution step widths are not accepted. Try a positive integer",
+        ));
+    }
+    // Both are within half of the range of i64, so the difference fits.
+    if (end - start).unsigned_abs() / step.unsigned_abs() > points_max {
+        return Err(Failure::bad_data(format!(
+            "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+            thousands(points_max)
+        )));
+    }
+    Ok(Window { start, end, step })
+}
+
+/// 11000 as `11,000`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn timeout(form: &Form) -> Result<Option<Duration>, Failure> {
+    match form.get("timeout") {
+        "" => Ok(None),
+        text => parse_duration(text)
+            .map(|ms| Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
+            .map_err(|error| Failure::parameter("timeout", error)),
+    }
+}
+
+fn lookback(form: &Form) -> Result<Option<i64>, Failure> {
+    match form.get("lookback_delta") {
+        "" => Ok(None),
+        text => parse_duration(text)
+            .map(|ms| (ms > 0).then_some(ms))
+            .map_err(|error| Failure::bad_data(format!("error parsing lookback delta duration: {error}"))),
+    }
+}
+
+fn check_range_type(expr: &Expr) -> Result<(), Failure> {
+    match expr.value_type() {
+        ValueType::Scalar | ValueType::Vector => Ok(()),
+        other => Err(Failure::parameter(
+            "query",
+            format!(
+                "invalid expression type {:?} for range query, must be Scalar or instant Vector",
+                other.documented()
+            ),
+        )),
+    }
+}
+
+fn respond(evaluated: Evaluated, limit: Option<usize>, form: &Form) -> Response {
+    let Evaluated { outcome, timings } = evaluated;
+    let Outcome { mut value, warnings, infos, stats } = outcome;
+    let mut notes = Notes { warnings, infos };
+    if truncate(&mut value, limit) {
+        notes.warnings.push(TRUNCATED.to_owned());
+    }
+    let asked_stats = form.get("stats");
+    if !matches!(asked_stats, "" | "true" | "all") {
+        notes.warnings.push(format!(
+            "value {asked_stats:?} for parameter \"stats\" is deprecated and will be rejected in the next major \
+             release, use \"true\" or \"all\""
+        ));
+    }
+    let stats = if asked_stats.is_empty() { Vec::new() } else { render_stats(&timings, &stats) };
+    answer::stream(Encoder::new(value, stats, notes))
+}
+
+fn truncate(value: &mut QueryValue, limit: Option<usize>) -> bool {
+    let Some(limit) = limit else { return false };
+    match value {
+        QueryValue::Vector(samples) if samples.len() > limit => samples.truncate(limit),
+        QueryValue::Matrix(series) if series.len() > limit => series.truncate(limit),
+        _ => return false,
+    }
+    true
+}
+
+fn render_stats(timings: &Timings, stats: &crate::promql::eval::Stats) -> Vec<u8> {
+    let Timings { waited, evaluated, total } = timings;
+    let seconds = Duration::as_secs_f64;
+    let stats = serde_json::json!({
+        "timings": {
+            "evalTotalTime": seconds(evaluated),
+            "resultSortTime": 0.0,
+            "queryPreparationTime": 0.0,
+            "innerEvalTime": seconds(evaluated),
+            "execQueueTime": seconds(waited),
+            "execTotalTime": seconds(total),
+        },
+        "samples": {
+            "totalQueryableSamples": stats.samples,
+            "samplesRead": stats.samples,
+            "peakSamples": stats.peak_samples,
+        },
+        "series": stats.series,
+    });
+    format!(",\"stats\":{stats}").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_limited_as_prometheus_counts_them() {
+        let window = |url: &str| window(&Form::parse(b"", Some(url)), 11_000);
+        assert!(window("start=0&end=11000&step=1").is_ok());
+        let error = window("start=0&end=11001&step=1").unwrap_err();
+        assert_eq!(
+            error.message,
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"
+        );
+        assert_eq!(window("start=2&end=1&step=1").unwrap_err().message, "invalid parameter \"end\": end timestamp must not be before start time");
+        assert!(window("start=1&end=1&step=0").unwrap_err().message.contains("zero or negative"));
+    }
+}

@@ -1,0 +1,131 @@
+//! Results of queries as JSON, encoded piece by piece so that a large matrix is never held twice.
+
+use bytes::Bytes;
+
+use crate::api::prometheus::answer::{self, Notes, PIECE_BYTES};
+use crate::api::prometheus::json::{push_histogram_point, push_labels, push_point, push_sample, push_string, push_time, push_value};
+use crate::promql::eval::{MatrixSeries, QueryValue};
+
+/// Encodes `{"resultType":…,"result":…}` with the envelope around it.
+#[derive(Debug)]
+pub struct Encoder {
+    value: QueryValue,
+    /// `,"stats":{…}` or empty; stands behind the result.
+    stats: Vec<u8>,
+    notes: Notes,
+    /// The next element of a vector or matrix.
+    next: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Head,
+    Elements,
+    Done,
+}
+
+impl Encoder {
+    pub fn new(value: QueryValue, stats: Vec<u8>, notes: Notes) -> Self {
+        Self { value, stats, notes, next: 0, state: State::Head }
+    }
+
+    fn head(&mut self, out: &mut Vec<u8>) {
+        answer::open(out);
+        let name = match &self.value {
+            QueryValue::Scalar { .. } => "scalar",
+            QueryValue::String { .. } => "string",
+            QueryValue::Vector(_) => "vector",
+            QueryValue::Matrix(_) => "matrix",
+        };
+        out.extend_from_slice(b"{\"resultType\":\"");
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\",\"result\":[");
+        match &self.value {
+            QueryValue::Scalar { time, value } => {
+                push_time(out, *time);
+                out.push(b',');
+                push_value(out, *value);
+            }
+            QueryValue::String { time, value } => {
+                push_time(out, *time);
+                out.push(b',');
+                push_string(out, value);
+            }
+            QueryValue::Vector(_) | QueryValue::Matrix(_) => {}
+        }
+    }
+
+    /// Appends elements until the piece is full; true when there are no more.
+    fn elements(&mut self, out: &mut Vec<u8>) -> bool {
+        let len = match &self.value {
+            QueryValue::Vector(samples) => samples.len(),
+            QueryValue::Matrix(series) => series.len(),
+            QueryValue::Scalar { .. } | QueryValue::String { .. } => 0,
+        };
+        while self.next < len && out.len() < PIECE_BYTES {
+            if self.next > 0 {
+                out.push(b',');
+            }
+            match &self.value {
+                QueryValue::Vector(samples) => {
+                    let sample = &samples[self.next];
+                    push_sample(out, &sample.labels, sample.time, &sample.value);
+                }
+                QueryValue::Matrix(series) => push_series(out, &series[self.next]),
+                QueryValue::Scalar { .. } | QueryValue::String { .. } => {}
+            }
+            self.next += 1;
+        }
+        self.next >= len
+    }
+}
+
+impl Iterator for Encoder {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.state == State::Done {
+            return None;
+        }
+        let mut out = Vec::with_capacity(1024);
+        if self.state == State::Head {
+            self.head(&mut out);
+            self.state = State::Elements;
+        }
+        if self.elements(&mut out) {
+            out.push(b']');
+            out.append(&mut self.stats);
+            out.push(b'}');
+            answer::close(&mut out, &self.notes);
+            self.state = State::Done;
+        }
+        Some(Bytes::from(out))
+    }
+}
+
+fn push_series(out: &mut Vec<u8>, series: &MatrixSeries) {
+    out.extend_from_slice(b"{\"metric\":");
+    push_labels(out, &series.labels);
+    if !series.floats.is_empty() {
+        out.extend_from_slice(b",\"values\":");
+        let mut separator = b'[';
+        for (time, value) in &series.floats {
+            out.push(separator);
+            push_point(out, *time, *value);
+            separator = b',';
+        }
+        out.push(b']');
+    }
+    if !series.histograms.is_empty() {
+        out.extend_from_slice(b",\"histograms\":");
+        let mut separator = b'[';
+        for (time, histogram) in &series.histograms {
+            out.push(separator);
+            push_histogram_point(out, *time, histogram);
+            separator = b',';
+        }
+        out.push(b']');
+    }
+    out.push(b'}');
+}
