@@ -38,12 +38,7 @@ pub struct Evaluated {
 
 impl Queries {
     /// Evaluates a query when it is its turn.
-    pub async fn evaluate(
-        &self,
-        source: Arc<dyn Source>,
-        job: Job,
-        request: Request,
-    ) -> Result<Evaluated, QueryError> {
+    pub async fn evaluate(&self, source: Arc<dyn Source>, job: Job, request: Request) -> Result<Evaluated, QueryError> {
         let clock = self.clock().clone();
         let config = Arc::clone(&self.config);
         let began = clock.monotonic();

@@ -194,7 +194,10 @@ mod tests {
             error.message,
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"
         );
-        assert_eq!(window("start=2&end=1&step=1").unwrap_err().message, "invalid parameter \"end\": end timestamp must not be before start time");
+        assert_eq!(
+            window("start=2&end=1&step=1").unwrap_err().message,
+            "invalid parameter \"end\": end timestamp must not be before start time"
+        );
         assert!(window("start=1&end=1&step=0").unwrap_err().message.contains("zero or negative"));
     }
 }

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use crate::api::prometheus::answer::{self, Notes, PIECE_BYTES};
-use crate::api::prometheus::json::{push_histogram_point, push_labels, push_point, push_sample, push_string, push_time, push_value};
+use crate::api::prometheus::json::{
+    push_histogram_point, push_labels, push_point, push_sample, push_string, push_time, push_value,
+};
 use crate::promql::eval::{MatrixSeries, QueryValue};
 
 /// Encodes `{"resultType":…,"result":…}` with the envelope around it.

@@ -157,6 +157,62 @@ async fn exemplars_of_the_selectors_of_a_query() {
 }
 
 #[tokio::test]
+async fn instant_queries_of_every_type() {
+    check("/api/v1/query?query=1%2B1&time=4", expect![[r#"200 {"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#]]).await;
+    check("/api/v1/query?query=%22text%22&time=0.5", expect![[r#"200 {"status":"success","data":{"resultType":"string","result":[0.500,"text"]}}"#]]).await;
+    check("/api/v1/query?query=requests_total{code=%22500%22}", expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"requests_total","code":"500","job":"api"},"value":[1700000000,"600"]}]}}"#]]).await;
+    check("/api/v1/query?query={%22odd.name%22}", expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"odd.name","service.name":"a\"b"},"value":[1700000000,"-Inf"]}]}}"#]]).await;
+    check("/api/v1/query?query=requests_total[2s]&limit=1", expect![[r#"200 {"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"requests_total","code":"200","job":"api"},"values":[[1699999999,"5990"],[1700000000,"6000"]]}]},"warnings":["results truncated due to limit"]}"#]]).await;
+    check("/api/v1/query?query=rate(requests_total[1m])&time=2023-11-14T22:13:20Z", expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[{"metric":{"code":"200","job":"api"},"value":[1700000000,"10"]},{"metric":{"code":"500","job":"api"},"value":[1700000000,"1"]}]}}"#]]).await;
+    check("/api/v1/query?query=requests_total&time=1700000002&lookback_delta=1s", expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[]}}"#]]).await;
+    check("/api/v1/query?query=absent(x)&time=1e12", expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1000000000000,"1"]}]}}"#]]).await;
+}
+
+#[tokio::test]
+async fn range_queries_and_their_limits() {
+    let window = "start=1699999990&end=1700000000&step=5";
+    check(&format!("/api/v1/query_range?query=sum(rate(requests_total[10s]))&{window}"), expect![[r#"200 {"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1699999990,"11"],[1699999995,"11"],[1700000000,"11"]]}]}}"#]]).await;
+    check(&format!("/api/v1/query_range?query=requests_total&limit=1&{window}"), expect![[r#"200 {"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"requests_total","code":"200","job":"api"},"values":[[1699999990,"5900"],[1699999995,"5950"],[1700000000,"6000"]]}]},"warnings":["results truncated due to limit"]}"#]]).await;
+    check(&format!("/api/v1/query_range?query=time()&{window}"), expect![[r#"200 {"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1699999990,"1699999990"],[1699999995,"1699999995"],[1700000000,"1700000000"]]}]}}"#]]).await;
+    check(&format!("/api/v1/query_range?query=x[5m]&{window}"), expect![[r#"400 {"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"}"#]]).await;
+    check("/api/v1/query_range?query=1&start=0&end=1&step=x", expect![[r#"400 {"status":"error","errorType":"bad_data","error":"invalid parameter \"step\": cannot parse \"x\" to a valid duration"}"#]]).await;
+    check("/api/v1/query_range?query=1&start=0&end=1e6&step=1", expect![[r#"400 {"status":"error","errorType":"bad_data","error":"exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"}"#]]).await;
+}
+
+#[tokio::test]
+async fn queries_that_cannot_be_answered() {
+    check("/api/v1/query?query=", expect![[r#"400 {"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": unknown position: parse error: no expression found in input"}"#]]).await;
+    check("/api/v1/query?query=up&timeout=long", expect![[r#"400 {"status":"error","errorType":"bad_data","error":"invalid parameter \"timeout\": cannot parse \"long\" to a valid duration"}"#]]).await;
+    check("/api/v1/query?query=requests_total%20*%20on(job)%20requests_total", expect![[r#"422 {"status":"error","errorType":"execution","error":"found duplicate series for the match group {job=\"api\"} on the right hand-side of the operation: [{__name__=\"requests_total\", code=\"200\", job=\"api\"}, {__name__=\"requests_total\", code=\"500\", job=\"api\"}];many-to-many matching not allowed: matching labels must be unique on one side"}"#]]).await;
+    check("/api/v1/query?query=up&lookback_delta=x", expect![[r#"400 {"status":"error","errorType":"bad_data","error":"error parsing lookback delta duration: cannot parse \"x\" to a valid duration"}"#]]).await;
+}
+
+#[tokio::test]
+async fn statistics_and_annotations_stand_beside_the_result() {
+    let body = get("/api/v1/query?query=rate(requests_total[1m])&stats=yes").await;
+    assert!(body.contains(r#""stats":{"timings":{"evalTotalTime":"#), "{body}");
+    assert!(body.contains(r#""totalQueryableSamples":120"#), "{body}");
+    assert!(body.contains(r#""warnings":["value \"yes\" for parameter"#), "{body}");
+    check("/api/v1/query?query=rate({%22odd.name%22}[1m])", expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[]}}"#]]).await;
+}
+
+#[tokio::test]
+async fn a_large_matrix_comes_in_pieces_and_whole() {
+    let (status, body) = send(
+        Request::get("/api/v1/query_range?query=requests_total%20or%20(requests_total%20%2B%20.123456789)&start=1699999400&end=1700000000&step=0.06")
+            .body(Body::empty())
+            .unwrap(),
+    )
+    .await;
+    let parsed: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(status, 200);
+    assert!(body.len() > crate::api::prometheus::answer::PIECE_BYTES, "{}", body.len());
+    let series = parsed["data"]["result"].as_array().unwrap();
+    assert_eq!(series.len(), 2);
+    assert!(series.iter().all(|series| series["values"].as_array().unwrap().len() == 10_001));
+}
+
+#[tokio::test]
 async fn the_language_without_data() {
     check("/api/v1/format_query?query=foo/bar", expect![[r#"200 {"status":"success","data":"foo / bar"}"#]]).await;
     check(
