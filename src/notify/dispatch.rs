@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::acknowledge::Acknowledgements;
 use super::alert::{Alert, Fingerprint};
 use super::config::{Config, SectionError};
 use super::inhibit::Inhibitor;
@@ -29,6 +30,7 @@ pub struct Dispatcher {
     inhibitor: Inhibitor,
     pub silences: Silences,
     pub log: Log,
+    pub acknowledgements: Acknowledgements,
     /// Alerts that were refused because of [`ALERTS_MAX`].
     pub refused: u64,
 }
@@ -112,6 +114,7 @@ impl Dispatcher {
             inhibitor,
             silences: Silences::default(),
             log: Log::default(),
+            acknowledgements: Acknowledgements::default(),
             refused: 0,
         })
     }
@@ -220,6 +223,11 @@ impl Dispatcher {
             let rules = Rules { send_resolved: place.send_resolved(), repeat_interval: route.repeat_interval };
             let log_key = log_key(&receiver.name, integration);
             let reason = self.log.reason((&group_key, &log_key), &state, rules, now)?;
+            // Who has acknowledged everything that fires need not be reminded.
+            let is_seen = |fingerprint: &Fingerprint| self.acknowledgements.get(*fingerprint, now).is_some();
+            if reason == Reason::Repeat && state.firing.iter().all(is_seen) {
+                return None;
+            }
             let alerts: Vec<_> =
                 alerts.iter().filter(|alert| rules.send_resolved || !alert.is_resolved_at(now)).cloned().collect();
             Some(Notification {
@@ -279,6 +287,11 @@ impl Dispatcher {
         }
     }
 
+    /// All alerts that are known.
+    pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.values()
+    }
+
     /// Alerts that are known and not resolved.
     pub fn active(&self, now: Millis) -> impl Iterator<Item = &Alert> {
         self.alerts.values().filter(move |alert| !alert.is_resolved_at(now))
@@ -295,6 +308,8 @@ impl Dispatcher {
         self.alerts.retain(|fingerprint, alert| {
             !alert.is_resolved_at(now) || groups.values().any(|group| group.alerts.contains_key(fingerprint))
         });
+        let alerts = &self.alerts;
+        self.acknowledgements.retain(now, |fingerprint| alerts.contains_key(&fingerprint));
         self.inhibitor.forget_resolved(now);
         self.silences.forget_expired(now, retention);
         self.log.forget_before(now.saturating_sub(millis(retention)));

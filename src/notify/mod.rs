@@ -5,9 +5,11 @@
 //! are plain state that is told the time: [`dispatch`] decides which groups are due and what each would send; the
 //! tasks that deliver are built on top. Nothing is sent from here while a lock is held.
 
+pub mod acknowledge;
 pub mod alert;
 pub mod compose;
 pub mod config;
+pub mod deliver;
 pub mod dispatch;
 pub mod inhibit;
 pub mod interval;
@@ -15,4 +17,5 @@ pub mod log;
 pub mod matchers;
 pub mod route;
 pub mod silence;
+pub mod snapshot;
 pub mod template;

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Answer, Compose, ComposeError, Message, Request, first, join, omit_empty};
 use crate::base::units::Period;
-use crate::notify::config::receivers::{Discord, Pushover, Secret, Teams, TeamsV2, Telegram, Webex, Wechat};
+use crate::notify::config::receivers::{Discord, Pushover, Teams, TeamsV2, Telegram, Webex, Wechat};
+use crate::server::client::config::Secret;
 
 /// Telegram refuses longer messages.
 const TELEGRAM_CHARS_MAX: usize = 4096;

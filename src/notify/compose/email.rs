@@ -1,7 +1,8 @@
 //! Mail by SMTP.
 
 use super::{Compose, ComposeError, first};
-use crate::notify::config::receivers::{Email, Secret};
+use crate::notify::config::receivers::Email;
+use crate::server::client::config::Secret;
 
 /// A mail and the server that takes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +36,7 @@ impl Compose<'_> {
         let login = if username.is_empty() {
             None
         } else {
-            Some((username.to_owned(), Secret(self.secret(&passwords, "SMTP password")?)))
+            Some((username.to_owned(), Secret::new(self.secret(&passwords, "SMTP password")?)))
         };
         let mut headers = vec![("Subject".to_owned(), self.text(r#"{{ template "email.default.subject" . }}"#)?)];
         for (name, template) in &config.headers {

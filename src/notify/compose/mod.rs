@@ -15,11 +15,13 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 pub use email::Mail;
+pub use jira::Jira;
 
-use super::config::receivers::{Global, Integration, Secret};
+use super::config::receivers::{Global, Integration};
 use super::dispatch::Notification;
 use super::template::{Data, TemplateSet};
 use crate::base::clock::Millis;
+use crate::server::client::config::Secret;
 use crate::template::TemplateError;
 
 /// What is sent to one place for one notification.
@@ -34,7 +36,7 @@ pub enum Message {
         send: Request,
     },
     /// The issue of the group is looked up first.
-    Jira(Box<jira::Jira>),
+    Jira(Box<Jira>),
 }
 
 /// One HTTP request.
@@ -168,7 +170,7 @@ impl<'a> Compose<'a> {
     fn secret(&self, sources: &[(&Secret, &str)], what: &'static str) -> Result<String, ComposeError> {
         for (inline, file) in sources {
             if !inline.is_empty() {
-                return Ok(inline.0.clone());
+                return Ok(inline.expose().to_owned());
             }
             if !file.is_empty() {
                 let read = (self.read)(Path::new(file));

@@ -75,7 +75,7 @@ fn sign(endpoint: &str, body: Vec<u8>, sigv4: &Sigv4, now: Millis) -> Request {
     let scope = format!("{date}/{}/sns/aws4_request", sigv4.region);
     let to_sign = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}", hash(canonical.as_bytes()));
     let mac = |key: &[u8], text: &str| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes());
-    let mut key = mac(format!("AWS4{}", sigv4.secret_key.0).as_bytes(), &date);
+    let mut key = mac(format!("AWS4{}", sigv4.secret_key.expose()).as_bytes(), &date);
     for part in [sigv4.region.as_str(), "sns", "aws4_request"] {
         key = mac(key.as_ref(), part);
     }

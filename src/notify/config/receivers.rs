@@ -6,29 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::base::units::Period;
-
-/// Text that is a secret: it is never printed.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("<secret>")
-    }
-}
-
-impl Secret {
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
+use crate::server::client::config::{ClientConfig, Secret, TlsConfig};
 
 /// Declares a section whose keys all have defaults.
 macro_rules! section {
@@ -50,7 +28,7 @@ section!(
     /// `global`: defaults for all receivers.
     Global {
         resolve_timeout: Option<Period> = None,
-        http_config: Option<Value> = None,
+        http_config: Option<ClientConfig> = None,
         smtp_from: String = "",
         smtp_hello: String = "localhost",
         smtp_smarthost: String = "",
@@ -61,7 +39,7 @@ section!(
         smtp_auth_secret_file: String = "",
         smtp_auth_identity: String = "",
         smtp_require_tls: bool = true,
-        smtp_tls_config: Option<Value> = None,
+        smtp_tls_config: Option<TlsConfig> = None,
         smtp_force_implicit_tls: Option<bool> = None,
         slack_api_url: Secret = "",
         slack_api_url_file: String = "",
@@ -96,7 +74,7 @@ section!(
 
 section!(Webhook {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     url: Secret = "",
     url_file: String = "",
     max_alerts: u64 = 0_u64,
@@ -120,7 +98,7 @@ section!(Email {
     html: String = r#"{{ template "email.default.html" . }}"#,
     text: String = "",
     require_tls: Option<bool> = None,
-    tls_config: Option<Value> = None,
+    tls_config: Option<TlsConfig> = None,
     force_implicit_tls: Option<bool> = None,
     threading: Option<Value> = None,
 });
@@ -129,7 +107,7 @@ section!(SlackField { title: String = "", value: String = "", short: Option<bool
 
 section!(Slack {
     send_resolved: bool = false,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     api_url: Secret = "",
     api_url_file: String = "",
     app_token: Secret = "",
@@ -164,7 +142,7 @@ section!(PagerdutyImage { href: String = "", src: String = "", alt: String = "" 
 
 section!(Pagerduty {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     service_key: Secret = "",
     service_key_file: String = "",
     routing_key: Secret = "",
@@ -188,7 +166,7 @@ section!(OpsgenieResponder { id: String = "", name: String = "", username: Strin
 
 section!(Opsgenie {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     api_key: Secret = "",
     api_key_file: String = "",
     api_url: String = "",
@@ -207,7 +185,7 @@ section!(Opsgenie {
 
 section!(Telegram {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     api_url: String = "",
     bot_token: Secret = "",
     bot_token_file: String = "",
@@ -221,7 +199,7 @@ section!(Telegram {
 
 section!(Discord {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     webhook_url: Secret = "",
     webhook_url_file: String = "",
     content: String = r#"{{ template "discord.default.content" . }}"#,
@@ -233,7 +211,7 @@ section!(Discord {
 
 section!(Teams {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     webhook_url: Secret = "",
     webhook_url_file: String = "",
     title: String = r#"{{ template "msteams.default.title" . }}"#,
@@ -243,7 +221,7 @@ section!(Teams {
 
 section!(TeamsV2 {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     webhook_url: Secret = "",
     webhook_url_file: String = "",
     title: String = r#"{{ template "msteamsv2.default.title" . }}"#,
@@ -252,7 +230,7 @@ section!(TeamsV2 {
 
 section!(Mattermost {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     webhook_url: Secret = "",
     webhook_url_file: String = "",
     channel: String = "",
@@ -281,7 +259,7 @@ section!(Mattermost {
 
 section!(Pushover {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     user_key: Secret = "",
     user_key_file: String = "",
     token: Secret = "",
@@ -302,7 +280,7 @@ section!(Pushover {
 
 section!(Victorops {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     api_key: Secret = "",
     api_key_file: String = "",
     api_url: String = "",
@@ -326,7 +304,7 @@ section!(Sigv4 {
 
 section!(Sns {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     api_url: String = "",
     sigv4: Sigv4 = Sigv4::default(),
     topic_arn: String = "",
@@ -340,7 +318,7 @@ section!(Sns {
 
 section!(Wechat {
     send_resolved: bool = false,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     api_secret: Secret = "",
     api_secret_file: String = "",
     corp_id: String = "",
@@ -355,7 +333,7 @@ section!(Wechat {
 
 section!(Webex {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     api_url: String = "",
     room_id: String = "",
     message: String = r#"{{ template "webex.default.message" . }}"#,
@@ -363,7 +341,7 @@ section!(Webex {
 
 section!(Jira {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     api_url: String = "",
     api_type: String = "auto",
     project: String = "",
@@ -381,7 +359,7 @@ section!(Jira {
 
 section!(Rocketchat {
     send_resolved: bool = false,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     api_url: String = "",
     token_id: Secret = "",
     token_id_file: String = "",
@@ -404,7 +382,7 @@ section!(Rocketchat {
 
 section!(Incidentio {
     send_resolved: bool = true,
-    http_config: Option<Value> = None,
+    http_config: Option<ClientConfig> = None,
     url: String = "",
     url_file: String = "",
     alert_source_token: Secret = "",
@@ -590,7 +568,7 @@ fn missing(integration: Integration<'_>, global: &Global) -> Option<&'static str
             "one of webhook_url or webhook_url_file must be configured",
         ),
         Integration::Webex(c) => none(&[!c.room_id.is_empty()], "missing room_id on webex_config").or_else(|| {
-            let has_authorization = c.http_config.as_ref().is_some_and(|config| config.get("authorization").is_some());
+            let has_authorization = c.http_config.as_ref().is_some_and(|config| config.authorization.is_some());
             none(&[has_authorization], "missing webex_configs.http_config.authorization")
         }),
         Integration::Jira(c) => none(&[!c.project.is_empty()], "missing project in jira_config")
