@@ -429,6 +429,32 @@ macro_rules! kinds {
     };
 }
 
+impl<'a> Integration<'a> {
+    /// How its server is reached, where it says so itself. Mail has settings of its own.
+    pub fn http_config(&self) -> Option<&'a ClientConfig> {
+        match self {
+            Self::Webhook(config) => config.http_config.as_ref(),
+            Self::Email(_) => None,
+            Self::Pagerduty(config) => config.http_config.as_ref(),
+            Self::Opsgenie(config) => config.http_config.as_ref(),
+            Self::Wechat(config) => config.http_config.as_ref(),
+            Self::Slack(config) => config.http_config.as_ref(),
+            Self::Victorops(config) => config.http_config.as_ref(),
+            Self::Pushover(config) => config.http_config.as_ref(),
+            Self::Sns(config) => config.http_config.as_ref(),
+            Self::Telegram(config) => config.http_config.as_ref(),
+            Self::Discord(config) => config.http_config.as_ref(),
+            Self::Webex(config) => config.http_config.as_ref(),
+            Self::Teams(config) => config.http_config.as_ref(),
+            Self::TeamsV2(config) => config.http_config.as_ref(),
+            Self::Incidentio(config) => config.http_config.as_ref(),
+            Self::Jira(config) => config.http_config.as_ref(),
+            Self::Rocketchat(config) => config.http_config.as_ref(),
+            Self::Mattermost(config) => config.http_config.as_ref(),
+        }
+    }
+}
+
 kinds! {
     webhook_configs, Webhook, "webhook";
     email_configs, Email, "email";
