@@ -92,14 +92,10 @@ fn went_down(current: impl Iterator<Item = (i32, f64)>, previous: impl Iterator<
     let mut current = current.peekable();
     for (index, before) in previous {
         while current.next_if(|(candidate, _)| *candidate < index).is_some() {}
-        match current.peek() {
-            Some((candidate, now)) if *candidate == index => {
-                if *now < before {
-                    return true;
-                }
-            }
-            _ if before != 0.0 => return true,
-            _ => {}
+        let now = current.peek().filter(|(candidate, _)| *candidate == index).map(|(_, count)| *count);
+        let fell = now.map_or(before != 0.0, |now| now < before);
+        if fell {
+            return true;
         }
     }
     false

@@ -158,7 +158,11 @@ impl<'q> Evaluator<'q> {
         let name = call.function;
         if let Some(function) = over_windows(name) {
             let vector = self.windowed(call, &function, frame, notes)?;
-            return if name == "absent_over_time" { self.absent(call, vector, true, frame, notes) } else { Ok(vector) };
+            return if name == "absent_over_time" {
+                self.absent(call, (vector, true), frame, notes)
+            } else {
+                Ok(vector)
+            };
         }
         if call.args.is_empty() {
             let function = elementwise::date_function(name).ok_or_else(|| wrong_args(call))?;
@@ -173,7 +177,7 @@ impl<'q> Evaluator<'q> {
         match name {
             "absent" => {
                 let vector = self.first_vector(call, frame, notes)?;
-                self.absent(call, vector, false, frame, notes)
+                self.absent(call, (vector, false), frame, notes)
             }
             "clamp" | "clamp_min" | "clamp_max" => self.clamp(call, frame, notes),
             "round" => {
@@ -254,8 +258,7 @@ impl<'q> Evaluator<'q> {
     fn absent(
         self,
         call: &CallPlan,
-        vector: Vector<'q>,
-        drop_name: bool,
+        (vector, drop_name): (Vector<'q>, bool),
         frame: Frame,
         notes: &mut Notes,
     ) -> Result<Vector<'q>, EvalError> {
@@ -323,7 +326,8 @@ impl<'q> Evaluator<'q> {
         };
         self.map_floats(call, frame, notes, move |step, value| {
             let (least, most) = (least[step], most[step]);
-            (!(most < least)).then(|| elementwise::max(least, elementwise::min(most, value)))
+            let empty = most < least;
+            (!empty).then(|| elementwise::max(least, elementwise::min(most, value)))
         })
     }
 
@@ -332,7 +336,7 @@ impl<'q> Evaluator<'q> {
         let start = call.function == "start_timestamp";
         if let PlanKind::Select(selector) = &arg.kind {
             let pick = if start { Pick::StartTime } else { Pick::Time };
-            return self.select(arg, selector, frame, pick, notes);
+            return self.select((arg, selector), frame, pick, notes);
         }
         let vector = self.vector(arg, frame, notes)?;
         vector.map_values(self.query, notes, true, move |_, cells, _| {
@@ -368,10 +372,14 @@ impl<'q> Evaluator<'q> {
         let histograms = Histograms::new(self.query, vector, (frame, arg.span), notes)?;
         let series = match (call.function, &scalars[..]) {
             ("histogram_fraction", [lower, upper]) => histograms.fractions(lower, upper, notes),
-            ("histogram_quantile", [quantiles]) => histograms.quantiles(quantiles, None, notes),
+            ("histogram_quantile", [quantiles]) => histograms.quantiles(quantiles, None, notes)?,
             (_, many) => {
                 let label: Arc<str> = texts(call).first().copied().unwrap_or("quantile").into();
-                many.iter().flat_map(|quantiles| histograms.quantiles(quantiles, Some(&label), notes)).collect()
+                let mut series = Vec::new();
+                for quantiles in many {
+                    series.extend(histograms.quantiles(quantiles, Some(&label), notes)?);
+                }
+                series
             }
         };
         classic::vector(self.query, series)
@@ -407,7 +415,7 @@ impl<'q> Evaluator<'q> {
         let base = self.vector(arg, frame, notes)?.ready(self.query, frame.steps, notes)?;
         let reference = info::reference_of(arg);
         let info = Info { query: self.query, frame, reference, matchers, span: plan.span };
-        info.join(base, notes).map(Vector::Ready)
+        info.join(&base, notes).map(Vector::Ready)
     }
 }
 

@@ -103,7 +103,12 @@ impl Histograms {
     }
 
     /// The quantile at each step; `label` adds the quantile under that name.
-    pub(super) fn quantiles(&self, quantiles: &[f64], label: Option<&Arc<str>>, notes: &mut Notes) -> Vec<Series> {
+    pub(super) fn quantiles(
+        &self,
+        quantiles: &[f64],
+        label: Option<&Arc<str>>,
+        notes: &mut Notes,
+    ) -> Result<Vec<Series>, EvalError> {
         let labelled = |labels: &Labels, q: f64| match label {
             Some(label) => labels.to_builder().set(label, &open_metrics(q)).build(),
             None => labels.clone(),
@@ -121,17 +126,17 @@ impl Histograms {
                     NanObservations::Skewed => notes.quantile_is_skewed(metric, self.span),
                 }
                 let labels = labelled(&series.labels, quantiles[step]);
-                results.entry(labels).or_insert_with(|| Cells::empty(steps)).set_float(step, estimate.value);
+                let cells = results.entry(labels).or_insert_with(|| Cells::empty(steps));
+                set_once(cells, step, estimate.value)?;
             }
         }
         let mut buckets = Vec::new();
         for classic in &self.classic {
             let mut target: Option<(f64, usize)> = None;
-            for step in 0..steps {
+            for (step, q) in quantiles.iter().copied().enumerate() {
                 if !classic.gather(step, &mut buckets) {
                     continue;
                 }
-                let q = quantiles[step];
                 let (value, fix) = bucket_quantile(q, &mut buckets);
                 if let Some((range, difference)) = fix {
                     let time = self.frame.time(step);
@@ -149,10 +154,10 @@ impl Histograms {
                         index
                     }
                 };
-                results[index].set_float(step, value);
+                set_once(&mut results[index], step, value)?;
             }
         }
-        as_series(results)
+        Ok(as_series(results))
     }
 
     /// The share of observations between two values at each step.
@@ -182,6 +187,15 @@ impl Histograms {
         }
         as_series(results)
     }
+}
+
+/// The label of the quantile may have made two series one.
+fn set_once(cells: &mut Cells, step: usize, value: f64) -> Result<(), EvalError> {
+    if cells.floats.get(step) {
+        return Err(EvalError::same_labels());
+    }
+    cells.set_float(step, value);
+    Ok(())
 }
 
 /// Results lose the name of the metric.
@@ -240,7 +254,7 @@ fn bucket_quantile(q: f64, buckets: &mut [(f64, f64)]) -> (f64, Option<Fix>) {
     }
     let mut rank = q * observations;
     // A NaN count is never reached, as with a search for the first count that is not below the rank.
-    let at = buckets[..highest].partition_point(|bucket| !(bucket.1 >= rank));
+    let at = buckets[..highest].partition_point(|bucket| bucket.1.is_nan() || bucket.1 < rank);
     if at == highest {
         return (buckets[highest - 1].0, fix);
     }

@@ -18,7 +18,7 @@ use super::notes::Notes;
 use super::outcome::{MatrixSeries, Outcome, QueryOptions, QueryValue, Stats, VectorSample, Window};
 use super::plan::{AggregatePlan, BinaryPlan, Plan, PlanKind, Planner, RangeSelector, Selector, SubqueryPlan};
 use super::query::{Frame, Query};
-use super::relabel::merge_equal;
+use super::relabel::{is_label_name, merge_equal};
 use super::scan::{Pick, Scan, keep_statistics};
 use super::vector::{Broadcast, Ready, Vector, parallel};
 use super::windows::{FloatSamples, HistogramSamples, split};
@@ -37,7 +37,7 @@ pub(super) fn instant(
     options: &QueryOptions,
 ) -> Result<Outcome, EvalError> {
     let plan = Planner { start: time, end: time, step: 0 }.plan(expr)?;
-    let query = Query::new(source, options);
+    let query = Query::new(source, text, options);
     let mut notes = Notes::default();
     let evaluator = Evaluator { query: &query };
     let value = match plan.value {
@@ -74,7 +74,7 @@ pub(super) fn range(
             "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
         )));
     }
-    let query = Query::new(source, options);
+    let query = Query::new(source, text, options);
     let mut notes = Notes::default();
     let evaluator = Evaluator { query: &query };
     let series = match evaluator.eval(&plan, frame, &mut notes)? {
@@ -149,7 +149,7 @@ impl<'q> Evaluator<'q> {
             PlanKind::Binary(binary) => self.binary(plan, binary, frame, notes)?,
             PlanKind::Aggregate(aggregate) => Value::Vector(self.aggregate(plan, aggregate, frame, notes)?),
             PlanKind::Call(call) => self.call(plan, call, frame, notes)?,
-            PlanKind::Select(selector) => Value::Vector(self.select(plan, selector, frame, Pick::Value, notes)?),
+            PlanKind::Select(selector) => Value::Vector(self.select((plan, selector), frame, Pick::Value, notes)?),
             PlanKind::Range(_) | PlanKind::Subquery(_) => {
                 return Err(EvalError::execution("cannot do range evaluation of matrix selector"));
             }
@@ -185,8 +185,7 @@ impl<'q> Evaluator<'q> {
 
     pub(super) fn select(
         self,
-        plan: &Plan,
-        selector: &Selector,
+        (plan, selector): (&Plan, &Selector),
         frame: Frame,
         pick: Pick,
         notes: &mut Notes,
@@ -236,10 +235,10 @@ impl<'q> Evaluator<'q> {
         Ok(match (left, right) {
             (Value::Scalar(left), Value::Scalar(right)) => Value::Scalar(elements::scalars(binary.op, &left, &right)),
             (Value::Vector(vector), Value::Scalar(scalar)) => {
-                Value::Vector(self.with_scalar((plan, binary), vector, scalar, false, notes)?)
+                Value::Vector(self.with_scalar((plan, binary), vector, (scalar, false), notes)?)
             }
             (Value::Scalar(scalar), Value::Vector(vector)) => {
-                Value::Vector(self.with_scalar((plan, binary), vector, scalar, true, notes)?)
+                Value::Vector(self.with_scalar((plan, binary), vector, (scalar, true), notes)?)
             }
             (Value::Vector(left), Value::Vector(right)) => {
                 let Some(matching) = &binary.matching else {
@@ -267,8 +266,7 @@ impl<'q> Evaluator<'q> {
         self,
         (plan, binary): (&Plan, &BinaryPlan),
         vector: Vector<'q>,
-        scalar: Vec<f64>,
-        swapped: bool,
+        (scalar, swapped): (Vec<f64>, bool),
         notes: &mut Notes,
     ) -> Result<Vector<'q>, EvalError> {
         let (op, return_bool, span) = (binary.op, binary.return_bool, plan.span);
@@ -299,9 +297,13 @@ impl<'q> Evaluator<'q> {
         let param = aggregation.param.as_ref();
         if aggregation.op == AggregateOp::CountValues {
             let label = match param.map(|param| &param.kind) {
-                Some(PlanKind::Text(label)) if !label.is_empty() => label.clone(),
-                _ => return Err(EvalError::execution("invalid label name \"\"")),
+                Some(PlanKind::Text(label)) => label.clone(),
+                _ => return Err(EvalError::execution("count_values needs a string")),
             };
+            if !is_label_name(&label) {
+                let written = param.map_or("", |param| self.query.written(param.span));
+                return Err(EvalError::execution(format!("invalid label name {written}")));
+            }
             let vector = self.vector(&aggregation.expr, frame, notes)?;
             return count_values(self.query, aggregation, &label, (vector, frame), notes);
         }

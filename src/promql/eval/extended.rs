@@ -135,7 +135,8 @@ fn histogram_difference(
         Histogram::clone(&values[last])
     };
     let gauge = |histogram: &Histogram| histogram.reset_hint == ResetHint::Gauge;
-    if !kind.counter && !(gauge(&left) && gauge(&right)) {
+    let gauges = gauge(&left) && gauge(&right);
+    if !kind.counter && !gauges {
         notes.not_gauge(about.metric, about.span);
     }
     let mut result = right.clone();

@@ -60,7 +60,7 @@ fn first_selector(plan: &Plan) -> Option<Reference> {
 }
 
 impl Info<'_> {
-    pub(super) fn join(&self, base: Ready, notes: &mut Notes) -> Result<Ready, EvalError> {
+    pub(super) fn join(&self, base: &Ready, notes: &mut Notes) -> Result<Ready, EvalError> {
         let names = self.name_matchers();
         let is_info: Vec<bool> = base
             .series
@@ -160,7 +160,7 @@ impl Info<'_> {
             hints: Hints { step: self.frame.step, range: 0, function: "info", labels_only: false },
         };
         let scan = Scan {
-            set: self.query.open(select, notes)?,
+            set: self.query.open(&select, notes)?,
             frame: self.frame,
             reference: self.reference,
             lookback,
@@ -199,14 +199,12 @@ impl Joiner<'_> {
                 let mut newest: Option<(f64, &Series)> = None;
                 for series in group.iter().filter(|series| series.cells.floats.get(step)) {
                     let time = series.cells.values[step];
-                    if let Some((known, existing)) = newest {
-                        if known == time {
-                            return Err(EvalError::execution(format!(
-                                "found duplicate series for info metric: existing {} @ {known}, new {} @ {time}",
-                                braces(&existing.labels),
-                                braces(&series.labels)
-                            )));
-                        }
+                    if let Some((known, existing)) = newest.filter(|(known, _)| *known == time) {
+                        return Err(EvalError::execution(format!(
+                            "found duplicate series for info metric: existing {} @ {known}, new {} @ {time}",
+                            braces(&existing.labels),
+                            braces(&series.labels)
+                        )));
                     }
                     if newest.is_none_or(|(known, _)| time > known) {
                         newest = Some((time, series));

@@ -76,7 +76,7 @@ fn histogram_difference(
     if rate && (gauges[0] || gauges[1]) {
         notes.not_counter(windows.metric, windows.span);
     }
-    if !rate && !(gauges[0] && gauges[1]) {
+    if !rate && gauges != [true; 2] {
         notes.not_gauge(windows.metric, windows.span);
     }
     let mut result = now.clone();

@@ -207,10 +207,9 @@ impl Matcher<'_> {
             for other in one {
                 let other = &all_one[*other];
                 self.pair(
-                    signature,
+                    (signature, *index),
                     (&series.labels, &series.cells),
                     (&other.labels, &other.cells),
-                    *index,
                     &mut taken,
                 );
             }
@@ -222,7 +221,7 @@ impl Matcher<'_> {
                     cells.mask(&missing);
                     let labels = self::signature(&series.labels, self.matching);
                     let filled = Cells::full(vec![fill; self.frame.steps]);
-                    self.pair(signature, (&series.labels, &cells), (&labels, &filled), *index, &mut taken);
+                    self.pair((signature, *index), (&series.labels, &cells), (&labels, &filled), &mut taken);
                 }
             }
         }
@@ -239,17 +238,16 @@ impl Matcher<'_> {
             let labels = self::signature(&series.labels, self.matching);
             let filled = Cells::full(vec![fill; self.frame.steps]);
             let order = all_many.len() + index;
-            self.pair(signature, (&labels, &filled), (&series.labels, &cells), order, &mut taken);
+            self.pair((signature, order), (&labels, &filled), (&series.labels, &cells), &mut taken);
         }
     }
 
     /// Applies the operator to one series of each side.
     fn pair(
         &mut self,
-        signature: usize,
+        (signature, order): (usize, usize),
         many: (&Labels, &Cells),
         one: (&Labels, &Cells),
-        order: usize,
         taken: &mut Bits,
     ) {
         let (left, right) = if self.swapped { (one.1, many.1) } else { (many.1, one.1) };
@@ -263,12 +261,10 @@ impl Matcher<'_> {
         if combination.matched.is_empty() {
             return;
         }
-        if self.matching.cardinality == Cardinality::OneToOne {
-            if let Some(step) = taken.first_common(&combination.matched) {
-                let text =
-                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
-                self.clash((step, 1, order), text.to_owned());
-            }
+        let unique = self.matching.cardinality == Cardinality::OneToOne;
+        if let Some(step) = taken.first_common(&combination.matched).filter(|_| unique) {
+            let text = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
+            self.clash((step, 1, order), text.to_owned());
         }
         taken.or(&combination.matched);
         let labels = self.result_labels(many.0, one.0);

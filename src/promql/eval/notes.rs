@@ -76,11 +76,11 @@ impl Notes {
         }
     }
 
-    fn warn(&mut self, text: String, span: Span) {
+    fn warn(&mut self, text: &str, span: Span) {
         self.add(format!("PromQL warning: {text}"), Note { level: Level::Warning, span, detail: Detail::Plain });
     }
 
-    fn info(&mut self, text: String, span: Span) {
+    fn info(&mut self, text: &str, span: Span) {
         self.add(format!("PromQL info: {text}"), Note { level: Level::Info, span, detail: Detail::Plain });
     }
 
@@ -128,45 +128,45 @@ impl Notes {
     }
 
     pub(super) fn invalid_quantile(&mut self, q: f64, span: Span) {
-        self.warn(format!("quantile value should be between 0 and 1, got {}", general(q)), span);
+        self.warn(&format!("quantile value should be between 0 and 1, got {}", general(q)), span);
     }
 
     pub(super) fn invalid_ratio(&mut self, ratio: f64, cap: f64, span: Span) {
         let (ratio, cap) = (general(ratio), general(cap));
-        self.warn(format!("ratio value should be between -1 and 1, got {ratio}, capping to {cap}"), span);
+        self.warn(&format!("ratio value should be between -1 and 1, got {ratio}, capping to {cap}"), span);
     }
 
     pub(super) fn bad_bucket_label(&mut self, metric: &str, value: &str, span: Span) {
         let value = Quoted(value);
         let text = format!("bucket label \"le\" is missing or has a malformed value of {value}{}", of_metric(metric));
-        self.warn(text, span);
+        self.warn(&text, span);
     }
 
     pub(super) fn mixed_types(&mut self, metric: &str, span: Span) {
         let metric = Quoted(metric);
-        self.warn(format!("encountered a mix of histograms and floats for metric name {metric}"), span);
+        self.warn(&format!("encountered a mix of histograms and floats for metric name {metric}"), span);
     }
 
     pub(super) fn mixed_types_in_aggregation(&mut self, span: Span) {
-        self.warn("encountered a mix of histograms and floats for aggregation".to_owned(), span);
+        self.warn("encountered a mix of histograms and floats for aggregation", span);
     }
 
     pub(super) fn mixed_classic_and_native(&mut self, metric: &str, span: Span) {
-        self.warn(format!("vector contains a mix of classic and native histograms{}", of_metric(metric)), span);
+        self.warn(&format!("vector contains a mix of classic and native histograms{}", of_metric(metric)), span);
     }
 
     pub(super) fn not_counter(&mut self, metric: &str, span: Span) {
-        self.warn(format!("this native histogram metric is not a counter: {}", Quoted(metric)), span);
+        self.warn(&format!("this native histogram metric is not a counter: {}", Quoted(metric)), span);
     }
 
     pub(super) fn not_gauge(&mut self, metric: &str, span: Span) {
-        self.warn(format!("this native histogram metric is not a gauge: {}", Quoted(metric)), span);
+        self.warn(&format!("this native histogram metric is not a gauge: {}", Quoted(metric)), span);
     }
 
     pub(super) fn mixed_schemas(&mut self, metric: &str, span: Span) {
         let metric = Quoted(metric);
         self.warn(
-            format!(
+            &format!(
                 "vector contains a mix of histograms with exponential and custom buckets schemas for metric name {metric}"
             ),
             span,
@@ -174,16 +174,16 @@ impl Notes {
     }
 
     pub(super) fn incompatible_buckets(&mut self, operator: &str, span: Span) {
-        self.warn(format!("incompatible bucket layout encountered for binary operator {operator}"), span);
+        self.warn(&format!("incompatible bucket layout encountered for binary operator {operator}"), span);
     }
 
     pub(super) fn sort_in_range(&mut self, span: Span) {
         let text = "sort is ineffective for range queries since results are always ordered by labels";
-        self.warn(text.to_owned(), span);
+        self.warn(text, span);
     }
 
     pub(super) fn reset_collision(&mut self, operation: Operation, span: Span) {
-        self.warn(format!("conflicting counter resets during histogram {}", operation.name()), span);
+        self.warn(&format!("conflicting counter resets during histogram {}", operation.name()), span);
     }
 
     pub(super) fn start_overlap(&mut self, metric: &str, span: Span) {
@@ -197,7 +197,7 @@ impl Notes {
     pub(super) fn possible_non_counter(&mut self, metric: &str, span: Span) {
         let metric = Quoted(metric);
         let text = format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric}");
-        self.info(text, span);
+        self.info(&text, span);
     }
 
     pub(super) fn forced_monotonicity(&mut self, metric: &str, fix: Monotonicity, span: Span) {
@@ -220,39 +220,39 @@ impl Notes {
             "incompatible sample types encountered for binary operator {}: {left} {operator} {right}",
             Quoted(operator)
         );
-        self.info(text, span);
+        self.info(&text, span);
     }
 
     pub(super) fn ignored_in_aggregation(&mut self, aggregation: &str, span: Span) {
-        self.info(format!("ignored histogram in {aggregation} aggregation"), span);
+        self.info(&format!("ignored histogram in {aggregation} aggregation"), span);
     }
 
     pub(super) fn ignored_in_range(&mut self, metric: &str, span: Span) {
         let metric = Quoted(metric);
         let text =
             format!("ignored histograms in a range containing both floats and histograms for metric name {metric}");
-        self.info(text, span);
+        self.info(&text, span);
     }
 
     pub(super) fn quantile_is_nan(&mut self, metric: &str, span: Span) {
         let text = format!("input to histogram_quantile has NaN observations, result is NaN{}", of_metric(metric));
-        self.info(text, span);
+        self.info(&text, span);
     }
 
     pub(super) fn quantile_is_skewed(&mut self, metric: &str, span: Span) {
         let metric = of_metric(metric);
-        self.info(format!("input to histogram_quantile has NaN observations, result is skewed higher{metric}"), span);
+        self.info(&format!("input to histogram_quantile has NaN observations, result is skewed higher{metric}"), span);
     }
 
     pub(super) fn fraction_without_nan(&mut self, metric: &str, span: Span) {
         let metric = of_metric(metric);
         let text =
             format!("input to histogram_fraction has NaN observations, which are excluded from all fractions{metric}");
-        self.info(text, span);
+        self.info(&text, span);
     }
 
     pub(super) fn bounds_reconciled(&mut self, operation: Operation, span: Span) {
-        self.info(format!("mismatched custom buckets were reconciled during {}", operation.name()), span);
+        self.info(&format!("mismatched custom buckets were reconciled during {}", operation.name()), span);
     }
 }
 

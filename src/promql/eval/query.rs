@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::promql::ast::Edges;
+use crate::promql::ast::{Edges, Span};
 use crate::promql::source::{Column, Hints, Select, SeriesSet, Source};
 
 use super::cells::Cells;
@@ -96,11 +96,12 @@ impl Drop for Held {
 pub(super) type Set = Arc<dyn SeriesSet>;
 
 /// What selectors have asked for so far. Few enough for a list.
-type Selections = Vec<((String, i64, i64, bool), Set)>;
+type Selections = Vec<((String, i64, i64), Set)>;
 
 /// A running query.
 pub(super) struct Query<'a> {
     source: &'a dyn Source,
+    text: &'a str,
     pub(super) options: &'a QueryOptions,
     budget: Arc<Budget>,
     selections: Mutex<Selections>,
@@ -109,16 +110,22 @@ pub(super) struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    pub(super) fn new(source: &'a dyn Source, options: &'a QueryOptions) -> Self {
+    pub(super) fn new(source: &'a dyn Source, text: &'a str, options: &'a QueryOptions) -> Self {
         let budget = Budget { limit: options.max_samples, ..Budget::default() };
         Self {
             source,
+            text,
             options,
             budget: Arc::new(budget),
             selections: Mutex::default(),
             series: AtomicU64::new(0),
             samples: AtomicU64::new(0),
         }
+    }
+
+    /// A part of the query as it was written.
+    pub(super) fn written(&self, span: Span) -> &'a str {
+        self.text.get(span.start as usize..span.end as usize).unwrap_or("")
     }
 
     pub(super) fn held(&self) -> Held {
@@ -164,18 +171,18 @@ impl<'a> Query<'a> {
             maxt: last.saturating_add(ahead),
             hints,
         };
-        self.open(select, notes)
+        self.open(&select, notes)
     }
 
-    pub(super) fn open(&self, select: Select, notes: &mut Notes) -> Result<Set, EvalError> {
+    pub(super) fn open(&self, select: &Select, notes: &mut Notes) -> Result<Set, EvalError> {
         self.check()?;
         // Tiers are chosen by the hints, so selections with other hints do not share a set.
         let text = format!("{:?}{:?}", select.matchers, select.hints);
-        let key = (text, select.mint, select.maxt, false);
+        let key = (text, select.mint, select.maxt);
         if let Some((_, set)) = self.selections.lock().iter().find(|(candidate, _)| *candidate == key) {
             return Ok(set.clone());
         }
-        let set: Set = Arc::from(self.source.select(&select)?);
+        let set: Set = Arc::from(self.source.select(select)?);
         self.series.fetch_add(set.len() as u64, Ordering::Relaxed);
         notes.source(set.notes());
         self.selections.lock().push((key, set.clone()));

@@ -342,7 +342,8 @@ fn between(
     if kind.counter && values.iter().any(|histogram| is_gauge(histogram)) {
         notes.not_counter(windows.metric, windows.span);
     }
-    if !kind.counter && !(is_gauge(first) && is_gauge(last)) {
+    let gauges = is_gauge(first) && is_gauge(last);
+    if !kind.counter && !gauges {
         notes.not_gauge(windows.metric, windows.span);
     }
     let schema = inner.iter().map(|histogram| histogram.schema).fold(last.schema.min(base.schema), i8::min);

@@ -45,7 +45,13 @@ pub(super) fn label_join(query: &Query<'_>, ready: Ready, texts: &[&str]) -> Res
 }
 
 fn check_label(text: &str, name: &str) -> Result<(), EvalError> {
-    if name.is_empty() { Err(EvalError::execution(format!("{text}: {name}"))) } else { Ok(()) }
+    if is_label_name(name) { Ok(()) } else { Err(EvalError::execution(format!("{text}: {name}"))) }
+}
+
+/// Whether a string of a query can name a label. The parser writes the replacement character for bytes that are no
+/// UTF-8, which names must be.
+pub(super) fn is_label_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(char::REPLACEMENT_CHARACTER)
 }
 
 /// Sets a label where `value` gives one.

@@ -97,7 +97,7 @@ impl Row for SumRow {
             });
         }
         self.floats.or(&cells.floats);
-        self.histograms.add(cells, metric, false, context, notes);
+        self.histograms.add(cells, (metric, false), context, notes);
     }
 
     fn merge(&mut self, other: Self, context: &Context<'_>, notes: &mut Notes) {
@@ -165,7 +165,7 @@ impl Row for AvgRow {
             }
         }
         self.floats.or(&cells.floats);
-        self.histograms.add(cells, metric, true, context, notes);
+        self.histograms.add(cells, (metric, true), context, notes);
     }
 
     fn merge(&mut self, mut other: Self, context: &Context<'_>, notes: &mut Notes) {
@@ -199,7 +199,7 @@ struct HistogramCell {
 }
 
 impl HistogramCells {
-    fn add(&mut self, cells: &Cells, metric: &str, mean: bool, context: &Context<'_>, notes: &mut Notes) {
+    fn add(&mut self, cells: &Cells, (metric, mean): (&str, bool), context: &Context<'_>, notes: &mut Notes) {
         if !cells.has_histograms() {
             return;
         }
@@ -211,7 +211,7 @@ impl HistogramCells {
                     let fold = HistogramFold::new(histogram);
                     *slot = Some(Box::new(HistogramCell { fold, incompatible: false }));
                 }
-                Some(cell) if !cell.incompatible => cell.add(histogram, metric, mean, context, notes),
+                Some(cell) if !cell.incompatible => cell.add(histogram, (metric, mean), context, notes),
                 Some(_) => {}
             }
         }
@@ -258,7 +258,7 @@ impl HistogramCells {
 }
 
 impl HistogramCell {
-    fn add(&mut self, histogram: &Histogram, metric: &str, mean: bool, context: &Context<'_>, notes: &mut Notes) {
+    fn add(&mut self, histogram: &Histogram, (metric, mean): (&str, bool), context: &Context<'_>, notes: &mut Notes) {
         let added = if mean { self.fold.add_to_mean(histogram) } else { self.fold.add(histogram) };
         if added.is_err() {
             notes.mixed_schemas(metric, context.span);
