@@ -3,6 +3,7 @@
 pub mod counters;
 pub mod exposition;
 pub mod host;
+pub mod import;
 pub mod labels;
 pub mod otlp;
 pub mod recent;
