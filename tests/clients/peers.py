@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+import urllib.parse
 
 from programs import fetch, until
 
@@ -50,13 +51,11 @@ def remote_write_from_prometheus(server, peer_url):
     until("samples from prometheus", lambda: server.value('up{sender="debian"}') == 1)
     until("rounds", lambda: (server.value('count_over_time(up{sender="debian"}[20s])') or 0) >= 5)
     at = time.time() - 2
-    query = "node_memory_MemTotal_bytes or node_boot_time_seconds or node_cpu_seconds_total"
-    _, body = fetch(f"{peer_url}/api/v1/query?query={query.replace(' ', '%20')}&time={at}")
+    names = '__name__=~"node_(memory_MemTotal_bytes|boot_time_seconds|cpu_seconds_total)"'
+    asked = urllib.parse.urlencode({"query": f"{{{names}}}", "time": at})
+    _, body = fetch(f"{peer_url}/api/v1/query?{asked}")
     theirs = {key(one): one["value"][1] for one in json.loads(body)["data"]["result"]}
-    ours = {
-        key(one): one["value"][1]
-        for one in server.query('{__name__=~"node_(memory_MemTotal_bytes|boot_time_seconds|cpu_seconds_total)",sender="debian"}', time=at)
-    }
+    ours = {key(one): one["value"][1] for one in server.query(f'{{{names},sender="debian"}}', time=at)}
     assert theirs and ours == theirs, f"{len(theirs)} series sent, {len(ours)} found, or values differ"
     until(
         "metadata",
@@ -77,7 +76,7 @@ def promtool(server):
         assert done.returncode == 0, f"{arguments}: {done.stdout} {done.stderr}"
         return done.stdout
 
-    assert "=> 2 @" in run("instant", server.url, "1 + 1")
+    assert "scalar: 2 @" in run("instant", server.url, "1 + 1")
     assert 'up{instance=' in run("instant", server.url, 'up{job="exporter",rack="a1"}')
     end = int(time.time())
     series = 'up{job="exporter",rack="a1"}'
