@@ -24,6 +24,7 @@ mod late;
 mod leaving;
 mod matching;
 mod metadata;
+mod order;
 mod postings;
 mod record;
 mod replay;

@@ -50,11 +50,12 @@ impl Selection {
             let shard = shard.lock();
             for slot in &shard.matching(&plans, mint, maxt) {
                 if let (Some(series), Some(reference)) = (shard.by_slot(slot), shard.reference(slot)) {
-                    found.push(Found { labels: series.labels.clone(), head: Some(reference), block: None });
+                    found.push((series.labels.clone(), reference));
                 }
             }
         }
-        found.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        let in_head = |(labels, reference)| Found { labels, head: Some(reference), block: None };
+        let mut found: Vec<Found> = shared.sort(found).into_iter().map(in_head).collect();
         if let Some((_, selected)) = &blocks {
             found = joined(found, &selected.series);
         }

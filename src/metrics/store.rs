@@ -25,6 +25,7 @@ use super::config::{Config, Durability};
 use super::exemplars::Exemplars;
 use super::flush::Flush;
 use super::metadata::Families;
+use super::order::Order;
 use super::record::{Batch, DEFINITIONS, put_definition};
 use super::refusal::Refusal;
 use super::replay::{self, LastRecovery, Recovery};
@@ -77,6 +78,7 @@ pub(super) struct Shared {
     /// Buffers of batches, for the next appender.
     pub batches: Mutex<Vec<Batch>>,
     pub upkeep: Upkeep,
+    pub order: Order,
     /// `None` in `memory` mode.
     pub blocks: Option<Blocks>,
     pub flush: Flush,
@@ -103,6 +105,7 @@ impl Shared {
             recovery: LastRecovery::default(),
             batches: Mutex::default(),
             upkeep: Upkeep::default(),
+            order: Order::default(),
             blocks,
             flush: Flush::default(),
             heap_bytes: AtomicU64::new(0),

@@ -158,13 +158,25 @@ async fn exemplars_of_the_selectors_of_a_query() {
 
 #[tokio::test]
 async fn instant_queries_of_every_type() {
-    check("/api/v1/query?query=1%2B1&time=4", expect![[r#"200 {"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#]]).await;
-    check("/api/v1/query?query=%22text%22&time=0.5", expect![[r#"200 {"status":"success","data":{"resultType":"string","result":[0.500,"text"]}}"#]]).await;
+    check(
+        "/api/v1/query?query=1%2B1&time=4",
+        expect![[r#"200 {"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#]],
+    )
+    .await;
+    check(
+        "/api/v1/query?query=%22text%22&time=0.5",
+        expect![[r#"200 {"status":"success","data":{"resultType":"string","result":[0.500,"text"]}}"#]],
+    )
+    .await;
     check("/api/v1/query?query=requests_total{code=%22500%22}", expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"requests_total","code":"500","job":"api"},"value":[1700000000,"600"]}]}}"#]]).await;
     check("/api/v1/query?query={%22odd.name%22}", expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"odd.name","service.name":"a\"b"},"value":[1700000000,"-Inf"]}]}}"#]]).await;
     check("/api/v1/query?query=requests_total[2s]&limit=1", expect![[r#"200 {"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"requests_total","code":"200","job":"api"},"values":[[1699999999,"5990"],[1700000000,"6000"]]}]},"warnings":["results truncated due to limit"]}"#]]).await;
     check("/api/v1/query?query=rate(requests_total[1m])&time=2023-11-14T22:13:20Z", expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[{"metric":{"code":"200","job":"api"},"value":[1700000000,"10"]},{"metric":{"code":"500","job":"api"},"value":[1700000000,"1"]}]}}"#]]).await;
-    check("/api/v1/query?query=requests_total&time=1700000002&lookback_delta=1s", expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[]}}"#]]).await;
+    check(
+        "/api/v1/query?query=requests_total&time=1700000002&lookback_delta=1s",
+        expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[]}}"#]],
+    )
+    .await;
     check("/api/v1/query?query=absent(x)&time=1e12", expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1000000000000,"1"]}]}}"#]]).await;
 }
 
@@ -193,7 +205,11 @@ async fn statistics_and_annotations_stand_beside_the_result() {
     assert!(body.contains(r#""stats":{"timings":{"evalTotalTime":"#), "{body}");
     assert!(body.contains(r#""totalQueryableSamples":120"#), "{body}");
     assert!(body.contains(r#""warnings":["value \"yes\" for parameter"#), "{body}");
-    check("/api/v1/query?query=rate({%22odd.name%22}[1m])", expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[]}}"#]]).await;
+    check(
+        "/api/v1/query?query=rate({%22odd.name%22}[1m])",
+        expect![[r#"200 {"status":"success","data":{"resultType":"vector","result":[]}}"#]],
+    )
+    .await;
 }
 
 #[tokio::test]

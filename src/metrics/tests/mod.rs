@@ -203,6 +203,29 @@ fn the_catalog_answers_by_sets_range_and_limit() {
 }
 
 #[test]
+fn large_selections_ascend_while_series_come_and_go() {
+    let f = open(|config| config.retention_ms = Some(1_000_000));
+    for round in 0..4_i64 {
+        let now = NOW + round * 400_000;
+        let mut appender = f.store.appender(Origin::new("test"));
+        for i in 0..700 {
+            let labels = Labels::from_pairs([
+                ("__name__", "m".to_owned()),
+                ("i", ((i * 7_919 + round * 131) % 2_003).to_string()),
+            ]);
+            appender.sample(labels.as_encoded(), now, 0, 1.0).unwrap();
+        }
+        drop(appender);
+        let found = f.store.select(&[], i64::MIN, i64::MAX);
+        let labels: Vec<Labels> = found.iter_labels().cloned().collect();
+        assert!(labels.len() >= 700 && labels.is_sorted_by(|a, b| a < b), "round {round}");
+        f.clock.advance(std::time::Duration::from_secs(400));
+        f.store.maintain();
+    }
+    assert!(f.store.totals().series_evicted > 0);
+}
+
+#[test]
 fn exemplars_make_room_for_newer_ones() {
     let f = open(|config| config.exemplar_bytes_max = 1_000);
     let mut appender = f.store.appender(Origin::new("test"));
