@@ -3,6 +3,7 @@
 //! Handlers read parameters, ask `query` or a store, and encode. They hold no state of their own beyond counters, and
 //! they never block: what reads the store runs through [`crate::query::Queries`].
 
+pub mod alertmanager;
 pub mod federate;
 pub mod health;
 pub mod instance;

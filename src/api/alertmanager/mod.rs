@@ -1,0 +1,94 @@
+//! Alertmanager's API, version 2, at the root, so that amtool and Grafana's Alertmanager datasource work; and our own
+//! paths beside it for what Alertmanager does not have: acknowledgement and the history of notifications.
+
+mod alerts;
+mod groups;
+mod own;
+mod silences;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::instance::Instance;
+use crate::notify::notifier::Notifier;
+use crate::server::body::{self, BodyLimits};
+use crate::server::error::{Failure, Kind};
+
+/// What the handlers answer from.
+#[derive(Clone)]
+pub struct Alertmanager {
+    pub notifier: Notifier,
+    pub instance: Arc<Instance>,
+}
+
+/// Every path of Alertmanager's API and ours beside it.
+pub fn routes(api: Alertmanager) -> Router {
+    Router::new()
+        .route("/api/v2/status", get(status::status))
+        .route("/api/v2/receivers", get(status::receivers))
+        .route("/api/v2/alerts", get(alerts::list).post(alerts::take))
+        .route("/api/v2/alerts/groups", get(groups::list))
+        .route("/api/v2/silences", get(silences::list).post(silences::set))
+        .route("/api/v2/silence/{id}", get(silences::get).delete(silences::expire))
+        .route("/alerts", get(own::alerts))
+        .route("/alerts/acknowledge", post(own::acknowledge).delete(own::take_back))
+        .route("/alerts/notifications", get(own::notifications))
+        .with_state(Arc::new(api))
+}
+
+/// An answer of JSON.
+fn json<T: Serialize>(value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => Refusal(Failure::new(Kind::Internal, error.to_string())).into_response(),
+    }
+}
+
+/// A failure in Alertmanager's form: the message as a JSON string.
+struct Refusal(Failure);
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self(failure)
+    }
+}
+
+impl Refusal {
+    fn bad(message: impl Into<String>) -> Self {
+        Self(Failure::bad_data(message))
+    }
+
+    fn not_found(message: impl Into<String>) -> Self {
+        Self(Failure::new(Kind::NotFound, message))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = serde_json::Value::String(self.0.message.clone()).to_string();
+        self.0.respond("application/json", body)
+    }
+}
+
+/// A posted body of JSON.
+async fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Refusal> {
+    let bytes = body::read(headers, body, &BodyLimits::FORM).await?;
+    serde_json::from_slice(&bytes).map_err(|error| Refusal::bad(format!("parsing the body failed: {error}")))
+}
+
+/// Nothing to say but that it worked.
+fn done() -> Response {
+    StatusCode::OK.into_response()
+}
