@@ -24,9 +24,14 @@ pub fn router(prometheus: Prometheus) -> Router {
         .merge(page::routes(prometheus.clone()))
         .merge(prometheus::routes(prometheus))
         .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
 }
 
 /// Unknown paths are 404 and nothing else: Grafana takes only that as "not available".
 async fn not_found() -> (http::StatusCode, &'static str) {
     (http::StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+async fn method_not_allowed() -> (http::StatusCode, &'static str) {
+    (http::StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
 }

@@ -1,10 +1,12 @@
 //! PromQL over a source, on a blocking thread.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::model::histogram::Histogram;
 use crate::promql::ast::Expr;
-use crate::promql::eval::{self, ErrorKind, EvalError, Outcome, QueryOptions, Window};
+use crate::promql::eval::{self, ErrorKind, EvalError, MatrixSeries, Outcome, Pool, QueryOptions, QueryValue, Window};
 use crate::promql::source::Source;
 use crate::query::config::{Config, cores};
 use crate::query::error::QueryError;
@@ -30,10 +32,45 @@ pub struct Timings {
 }
 
 /// An answer and what it took.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Evaluated {
     pub outcome: Outcome,
     pub timings: Timings,
+    /// Keep it as long as the outcome is in memory.
+    pub held: Held,
+}
+
+/// Samples of a result that count against what all queries may hold, until dropped.
+#[derive(Debug)]
+pub struct Held {
+    pool: Arc<Pool>,
+    samples: u64,
+}
+
+impl Held {
+    fn new(pool: &Arc<Pool>, value: &QueryValue) -> Self {
+        let samples = match value {
+            QueryValue::Scalar { .. } | QueryValue::String { .. } => 1,
+            QueryValue::Vector(samples) => samples.len() as u64,
+            QueryValue::Matrix(series) => {
+                let weight = |histogram: &Arc<Histogram>| histogram.size_in_samples();
+                let size = |series: &MatrixSeries| {
+                    let histograms = series.histograms.iter().map(|(_, histogram)| weight(histogram)).sum::<u64>();
+                    series.floats.len() as u64 + histograms
+                };
+                series.iter().map(size).sum()
+            }
+        };
+        // It is in memory already: counting it keeps others from starting what would not fit beside it.
+        pool.take(samples);
+        Self { pool: Arc::clone(pool), samples }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.pool.give_back(self.samples);
+    }
 }
 
 impl Queries {
@@ -43,10 +80,11 @@ impl Queries {
         let config = Arc::clone(&self.config);
         let began = clock.monotonic();
         let work_clock = clock.clone();
-        let (outcome, waited, evaluated) = self
+        let pool = Arc::clone(&self.pool);
+        let (outcome, held, waited, evaluated) = self
             .run(job, move |run| {
                 let began = work_clock.monotonic();
-                let options = options(&config, &request, run.cancel.clone());
+                let options = QueryOptions { pool: Some(Arc::clone(&pool)), ..options(&config, &request, &run.cancel) };
                 let Request { query, expr, window, .. } = &request;
                 let result = if window.step == 0 {
                     eval::instant(source.as_ref(), query, expr, window.start, &options)
@@ -55,15 +93,16 @@ impl Queries {
                 };
                 let outcome = result.map_err(QueryError::from)?;
                 run.add_samples(outcome.stats.samples);
-                Ok((outcome, run.waited, work_clock.monotonic().saturating_sub(began)))
+                let held = Held::new(&pool, &outcome.value);
+                Ok((outcome, held, run.waited, work_clock.monotonic().saturating_sub(began)))
             })
             .await?;
         let total = clock.monotonic().saturating_sub(began);
-        Ok(Evaluated { outcome, timings: Timings { waited, evaluated, total } })
+        Ok(Evaluated { outcome, held, timings: Timings { waited, evaluated, total } })
     }
 }
 
-fn options(config: &Config, request: &Request, cancel: Arc<std::sync::atomic::AtomicBool>) -> QueryOptions {
+fn options(config: &Config, request: &Request, cancel: &Arc<AtomicBool>) -> QueryOptions {
     QueryOptions {
         lookback: request.lookback.unwrap_or(config.lookback.as_millis()),
         default_subquery_step: config.subquery_step.as_millis(),
@@ -71,7 +110,8 @@ fn options(config: &Config, request: &Request, cancel: Arc<std::sync::atomic::At
         // Prometheus counts intervals, not points: 11,000 of them have one point more.
         max_points: config.points_max.saturating_add(1),
         threads: cores(),
-        cancel,
+        cancel: Arc::clone(cancel),
+        ..QueryOptions::default()
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use crate::base::clock::Clock;
 use crate::base::tasks::{TaskKind, Tasks};
+use crate::promql::eval::Pool;
 use crate::query::active::{ActiveQueries, ActiveQuery, Asker, Question, cut};
 use crate::query::config::Config;
 use crate::query::error::QueryError;
@@ -98,12 +99,14 @@ pub struct Queries {
     config: Arc<Config>,
     gate: Gate,
     active: ActiveQueries,
+    pool: Arc<Pool>,
 }
 
 impl Queries {
     pub fn new(clock: Clock, tasks: Tasks, config: Config) -> Self {
         let gate = Gate::new(config.seats(), config.queue);
-        Self { clock, tasks, config: Arc::new(config), gate, active: ActiveQueries::default() }
+        let pool = Pool::new(config.samples_of_all());
+        Self { clock, tasks, config: Arc::new(config), gate, active: ActiveQueries::default(), pool }
     }
 
     pub fn config(&self) -> &Config {
@@ -154,6 +157,9 @@ impl Queries {
     {
         let configured = self.config.timeout.as_duration();
         let timeout = job.timeout.map_or(configured, |asked| asked.min(configured));
+        if timeout.is_zero() {
+            return Err(QueryError::Timeout("query queue"));
+        }
         let began = self.clock.monotonic();
         let seat = if job.light {
             None

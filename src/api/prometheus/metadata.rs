@@ -17,7 +17,7 @@ use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
 use crate::query::active::{Asker, Question};
 use crate::query::{Job, QueryKind};
-use crate::server::error::Failure;
+use crate::server::error::{Failure, Kind};
 
 /// What the three listings share.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ pub async fn label_values(
     let Asked { form, asker } = asked;
     let name = unescape(&name);
     if name.is_empty() {
-        return Err(Failure::bad_data(format!("invalid label name: {name:?}")));
+        return Err(Failure::new(Kind::NotFound, "there is no label without a name"));
     }
     let Listed { sets, start, end, limit } = listed(&form)?;
     let listing = api

@@ -132,7 +132,7 @@ fn check_range_type(expr: &Expr) -> Result<(), Failure> {
 }
 
 fn respond(evaluated: Evaluated, limit: Option<usize>, form: &Form) -> Response {
-    let Evaluated { outcome, timings } = evaluated;
+    let Evaluated { outcome, timings, held } = evaluated;
     let Outcome { mut value, warnings, infos, stats } = outcome;
     let mut notes = Notes { warnings, infos };
     if truncate(&mut value, limit) {
@@ -146,7 +146,7 @@ fn respond(evaluated: Evaluated, limit: Option<usize>, form: &Form) -> Response 
         ));
     }
     let stats = if asked_stats.is_empty() { Vec::new() } else { render_stats(&timings, &stats) };
-    answer::stream(Encoder::new(value, stats, notes))
+    answer::stream(Encoder::new(value, held, stats, notes))
 }
 
 fn truncate(value: &mut QueryValue, limit: Option<usize>) -> bool {

@@ -7,6 +7,7 @@ use crate::api::prometheus::json::{
     push_histogram_point, push_labels, push_point, push_sample, push_string, push_time, push_value,
 };
 use crate::promql::eval::{MatrixSeries, QueryValue};
+use crate::query::evaluate::Held;
 
 /// Encodes `{"resultType":…,"result":…}` with the envelope around it.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Encoder {
     /// The next element of a vector or matrix.
     next: usize,
     state: State,
+    /// Counts the value as in memory until the last byte is encoded or the client is gone.
+    _held: Held,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +31,8 @@ enum State {
 }
 
 impl Encoder {
-    pub fn new(value: QueryValue, stats: Vec<u8>, notes: Notes) -> Self {
-        Self { value, stats, notes, next: 0, state: State::Head }
+    pub fn new(value: QueryValue, held: Held, stats: Vec<u8>, notes: Notes) -> Self {
+        Self { value, stats, notes, next: 0, state: State::Head, _held: held }
     }
 
     fn head(&mut self, out: &mut Vec<u8>) {

@@ -124,7 +124,7 @@ async fn wrong_parameters_are_refused_in_the_words_of_prometheus() {
     .await;
     check(
         "/api/v1/label//values",
-        expect![[r#"400 {"status":"error","errorType":"bad_data","error":"invalid label name: \"\""}"#]],
+        expect![[r#"404 {"status":"error","errorType":"not_found","error":"there is no label without a name"}"#]],
     )
     .await;
     check("/api/v1/query_exemplars?query=test&start=2&end=1", expect![[r#"400 {"status":"error","errorType":"bad_data","error":"end timestamp must not be before start timestamp"}"#]]).await;

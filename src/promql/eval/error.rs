@@ -35,6 +35,15 @@ impl EvalError {
         }
     }
 
+    pub(super) fn no_memory_left() -> Self {
+        Self {
+            kind: ErrorKind::Limit,
+            message: "query processing would load more samples into memory than all queries together may hold; try \
+                      again later, or ask for less"
+                .to_owned(),
+        }
+    }
+
     pub(super) fn too_many_points(limit: u64) -> Self {
         Self {
             kind: ErrorKind::Limit,

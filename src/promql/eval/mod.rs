@@ -42,7 +42,7 @@ mod vector;
 mod windows;
 
 pub use error::{ErrorKind, EvalError};
-pub use outcome::{MatrixSeries, Outcome, QueryOptions, QueryValue, Stats, VectorSample, Window};
+pub use outcome::{MatrixSeries, Outcome, Pool, QueryOptions, QueryValue, Stats, VectorSample, Window};
 
 use crate::promql::ast::Expr;
 use crate::promql::source::Source;

@@ -1,7 +1,7 @@
 //! What goes into a query, and what comes out.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::model::histogram::Histogram;
 use crate::model::labels::Labels;
@@ -16,6 +16,8 @@ pub struct QueryOptions {
     pub default_subquery_step: i64,
     /// Samples that may be in memory at one time.
     pub max_samples: u64,
+    /// What this query shares with others; none where it stands alone.
+    pub pool: Option<Arc<Pool>>,
     /// Steps that a range query may have.
     pub max_points: u64,
     /// Threads that may work on the query, the caller's included.
@@ -30,10 +32,39 @@ impl Default for QueryOptions {
             lookback: 300_000,
             default_subquery_step: 60_000,
             max_samples: 50_000_000,
+            pool: None,
             max_points: 11_000,
             threads: 1,
             cancel: Arc::default(),
         }
+    }
+}
+
+/// Samples that several queries may hold in memory together.
+#[derive(Debug)]
+pub struct Pool {
+    held: AtomicU64,
+    limit: u64,
+}
+
+impl Pool {
+    /// A pool of `limit` samples. A sample takes about 16 bytes.
+    pub fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self { held: AtomicU64::new(0), limit })
+    }
+
+    /// Counts samples as held; false where there are now more than the limit. They count until they are given back.
+    pub fn take(&self, samples: u64) -> bool {
+        self.held.fetch_add(samples, Ordering::Relaxed).saturating_add(samples) <= self.limit
+    }
+
+    pub fn give_back(&self, samples: u64) {
+        self.held.fetch_sub(samples, Ordering::Relaxed);
+    }
+
+    /// Samples that are held now.
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::promql::source::{Column, Hints, Select, SeriesSet, Source};
 use super::cells::Cells;
 use super::error::EvalError;
 use super::notes::Notes;
-use super::outcome::QueryOptions;
+use super::outcome::{Pool, QueryOptions};
 use super::plan::Selector;
 
 /// The times at which a node is evaluated.
@@ -58,13 +58,22 @@ pub(super) struct Budget {
     held: AtomicU64,
     peak: AtomicU64,
     limit: u64,
+    pool: Option<Arc<Pool>>,
 }
 
 impl Budget {
     fn take(&self, samples: u64) -> Result<(), EvalError> {
         let held = self.held.fetch_add(samples, Ordering::Relaxed) + samples;
         self.peak.fetch_max(held, Ordering::Relaxed);
-        if held > self.limit { Err(EvalError::too_many_samples()) } else { Ok(()) }
+        // Both count before either refuses, because what was added is given back to both.
+        let shared = self.pool.as_ref().is_none_or(|pool| pool.take(samples));
+        if held > self.limit {
+            Err(EvalError::too_many_samples())
+        } else if !shared {
+            Err(EvalError::no_memory_left())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -89,6 +98,9 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.budget.held.fetch_sub(self.samples, Ordering::Relaxed);
+        if let Some(pool) = &self.budget.pool {
+            pool.give_back(self.samples);
+        }
     }
 }
 
@@ -111,7 +123,7 @@ pub(super) struct Query<'a> {
 
 impl<'a> Query<'a> {
     pub(super) fn new(source: &'a dyn Source, text: &'a str, options: &'a QueryOptions) -> Self {
-        let budget = Budget { limit: options.max_samples, ..Budget::default() };
+        let budget = Budget { limit: options.max_samples, pool: options.pool.clone(), ..Budget::default() };
         Self {
             source,
             text,
