@@ -1,6 +1,7 @@
 //! Protocols in: one folder a protocol.
 
 pub mod counters;
+pub mod discovery;
 pub mod exposition;
 pub mod host;
 pub mod import;
@@ -10,6 +11,7 @@ pub mod recent;
 pub mod relabel;
 pub mod remote_write;
 pub mod report;
+pub mod scrape;
 
 #[cfg(test)]
 mod fixture;

@@ -74,7 +74,7 @@ pub enum Entry<'a> {
 pub struct Series<'a> {
     /// The series as the body writes it: equal bytes mean the same series within one target.
     pub raw: &'a [u8],
-    /// The parser met what [`Parser::expect`] announced and did not look at the labels: `pairs` is empty.
+    /// The parser met what [`Parser::next_expecting`] was told and did not look at the labels: `pairs` is empty.
     pub expected: bool,
     /// Name and labels, in the order of the body.
     pub pairs: Pairs<'a>,
@@ -159,28 +159,38 @@ impl<'a> Parser<'a> {
         Ok(Self { body, inner })
     }
 
-    /// Announces the `raw` text of the series that probably comes next, so that the parser compares instead of
-    /// parsing. A wrong guess costs the comparison. Protobuf bodies do not use it.
-    pub fn expect(&mut self, raw: &[u8]) {
-        match &mut self.inner {
-            Inner::Text(parser) => parser.expect(raw),
-            Inner::OpenMetrics(parser) => parser.expect(raw),
-            Inner::Protobuf(_) => {}
-        }
-    }
-
     /// The next entry; `None` at the end.
     #[allow(clippy::should_implement_trait, reason = "an entry borrows from the parser, which Iterator cannot say")]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, ParseError> {
+        self.next_expecting(&[])
+    }
+
+    /// As [`Parser::next`], with the `raw` text of the series that probably comes next: where it does, the parser
+    /// compares instead of parsing. A wrong guess costs the comparison. Protobuf bodies do not use it.
+    pub fn next_expecting(&mut self, raw: &[u8]) -> Result<Option<Entry<'_>>, ParseError> {
         let body = self.body;
         match &mut self.inner {
-            Inner::Text(parser) => parser.next().map_err(|fault| located(body, fault)),
-            Inner::OpenMetrics(parser) => parser.next().map_err(|fault| located(body, fault)),
+            Inner::Text(parser) => parser.next(raw).map_err(|fault| located(body, fault)),
+            Inner::OpenMetrics(parser) => parser.next(raw).map_err(|fault| located(body, fault)),
             Inner::Protobuf(parser) => {
                 parser.next().map_err(|fault| ParseError::Binary { at: fault.at, message: fault.message.into_owned() })
             }
         }
     }
+}
+
+/// Reads the labels of a series again from what [`Series::raw`] gave; `kind` is the type of its family.
+pub fn encode_raw(raw: &[u8], kind: MetricType, out: &mut Vec<u8>) -> Result<(), LabelError> {
+    let type_line = format!("# TYPE family {}\n", if kind == MetricType::Unknown { "untyped" } else { kind.name() });
+    let body = [type_line.as_bytes(), raw, b" 1\n"].concat();
+    if let Ok(mut parser) = Parser::new(&body, Format::Text, Options::default()) {
+        // The first entry is the type.
+        drop(parser.next());
+        if let Ok(Some(Entry::Series(series))) = parser.next() {
+            return series.encode(out);
+        }
+    }
+    protobuf::encode_raw(raw, out)
 }
 
 /// Counts lines only now: bodies are nearly always good.

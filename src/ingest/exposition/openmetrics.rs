@@ -15,7 +15,6 @@ pub(super) struct OpenMetricsParser<'a> {
     pairs: Vec<[u32; 4]>,
     exemplar: RawExemplar,
     kind: MetricType,
-    expected: Vec<u8>,
     /// Hash of family and labels → creation time in milliseconds, gathered ahead: the format puts `_created` behind
     /// the samples that it belongs to. Empty for most bodies, which then cost one substring search.
     created: HashMap<u64, i64>,
@@ -47,7 +46,6 @@ impl<'a> OpenMetricsParser<'a> {
             pairs: Vec::new(),
             exemplar: RawExemplar::default(),
             kind: MetricType::Unknown,
-            expected: Vec::new(),
             created: HashMap::new(),
             done: false,
         };
@@ -57,12 +55,7 @@ impl<'a> OpenMetricsParser<'a> {
         parser
     }
 
-    pub(super) fn expect(&mut self, raw: &[u8]) {
-        self.expected.clear();
-        self.expected.extend_from_slice(raw);
-    }
-
-    pub(super) fn next(&mut self) -> Result<Option<Entry<'_>>, Fault> {
+    pub(super) fn next(&mut self, expected: &[u8]) -> Result<Option<Entry<'_>>, Fault> {
         loop {
             if self.done {
                 return Ok(None);
@@ -76,7 +69,7 @@ impl<'a> OpenMetricsParser<'a> {
                 }
                 Some(_) => {}
             }
-            let expected = self.matches_expected();
+            let expected = self.matches_expected(expected);
             let line = self.sample(at, expected)?;
             if !self.options.created_as_series && self.is_created(line.name) {
                 continue;
@@ -238,12 +231,12 @@ impl<'a> OpenMetricsParser<'a> {
 
     /// Skips the announced series if it stands here whole. Not used where creation times must be looked up by labels.
     #[inline]
-    fn matches_expected(&mut self) -> bool {
-        if self.expected.is_empty() || !self.created.is_empty() || !self.cursor.rest().starts_with(&self.expected) {
+    fn matches_expected(&mut self, expected: &[u8]) -> bool {
+        if expected.is_empty() || !self.created.is_empty() || !self.cursor.rest().starts_with(expected) {
             return false;
         }
-        let end = self.cursor.at + self.expected.len();
-        let closed = self.expected.last() == Some(&b'}');
+        let end = self.cursor.at + expected.len();
+        let closed = expected.last() == Some(&b'}');
         let next = self.cursor.body.get(end).copied();
         if !closed && next.is_none_or(|byte| is_name_byte(byte, true) || byte == b'{') {
             return false;

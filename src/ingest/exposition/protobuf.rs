@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::lexer::Fault;
 use super::metric::{Metric, Part, Shape};
 use super::number::format_bound;
-use super::{Entry, Options, Pairs, Series, Value};
+use super::{Entry, LabelError, Options, Pairs, Series, Value};
 use crate::model::metadata::MetricType;
 use crate::proto::wire::{Field, Reader, WireError};
 
@@ -166,6 +166,19 @@ impl<'a> Family<'a> {
             _ => None,
         }
     }
+}
+
+/// The labels of a series from its text, in canonical encoding.
+pub(super) fn encode_raw(raw: &[u8], out: &mut Vec<u8>) -> Result<(), LabelError> {
+    let mut text = Vec::with_capacity(raw.len());
+    let mut pairs = Vec::new();
+    let mut pieces = raw.split(|&byte| byte == 0xff);
+    text.extend_from_slice(pieces.next().unwrap_or_default());
+    let name = (0, text.len() as u32);
+    while let (Some(label), Some(value)) = (pieces.next(), pieces.next()) {
+        push_label(&mut text, &mut pairs, label, value);
+    }
+    Pairs::literal(&text, Some(name), &pairs).encode(out)
 }
 
 /// Bytes 0xff never occur in UTF-8, so that different label sets cannot make the same text.

@@ -195,8 +195,9 @@ fn an_announced_series_is_compared_and_not_read() {
             (b"a{b=\"d\"}", "a{b=\"c\"} 1\n# EOF\n", false),
         ] {
             let mut parser = Parser::new(body.as_bytes(), format, Options::default()).unwrap();
-            parser.expect(announced);
-            let Ok(Some(Entry::Series(series))) = parser.next() else { panic!("{body:?} has a series") };
+            let Ok(Some(Entry::Series(series))) = parser.next_expecting(announced) else {
+                panic!("{body:?} has a series")
+            };
             assert_eq!(series.expected, met, "{body:?}");
             assert_eq!(series.raw, body.split(' ').next().unwrap().as_bytes());
             assert!(matches!(series.value, Value::Float(1.0)));
@@ -343,6 +344,18 @@ fn classic_histograms_convert_to_custom_buckets() {
     assert_eq!(histogram.schema, CUSTOM_BUCKETS_SCHEMA);
     assert_eq!(histogram.positive_buckets, [2.0, 1.0, 2.0]);
     assert_eq!(histogram.custom_values[..], [0.5, 1.0]);
+}
+
+#[test]
+fn labels_are_found_again_in_the_text_of_a_series() {
+    let again = |raw: &[u8], kind| {
+        let mut encoded = Vec::new();
+        encode_raw(raw, kind, &mut encoded).unwrap();
+        Labels::from_encoded(&encoded).unwrap().to_string()
+    };
+    assert_eq!(again(b"h_bucket{le=\"1\"}", MetricType::Histogram), "h_bucket{le=\"1.0\"}");
+    assert_eq!(again(b"{\"a.b\",c=\"\\n\"}", MetricType::Unknown), "{\"a.b\", c=\"\\n\"}");
+    assert_eq!(again(b"a.b\xffc\xff\\n", MetricType::Gauge), "{\"a.b\", c=\"\\\\n\"}");
 }
 
 #[test]

@@ -13,20 +13,14 @@ pub(super) struct TextParser<'a> {
     cursor: Cursor<'a>,
     pairs: Vec<[u32; 4]>,
     kind: MetricType,
-    expected: Vec<u8>,
 }
 
 impl<'a> TextParser<'a> {
     pub(super) fn new(body: &'a [u8]) -> Self {
-        Self { cursor: Cursor::new(body), pairs: Vec::new(), kind: MetricType::Unknown, expected: Vec::new() }
+        Self { cursor: Cursor::new(body), pairs: Vec::new(), kind: MetricType::Unknown }
     }
 
-    pub(super) fn expect(&mut self, raw: &[u8]) {
-        self.expected.clear();
-        self.expected.extend_from_slice(raw);
-    }
-
-    pub(super) fn next(&mut self) -> Result<Option<Entry<'_>>, Fault> {
+    pub(super) fn next(&mut self, expected: &[u8]) -> Result<Option<Entry<'_>>, Fault> {
         loop {
             self.cursor.skip_blanks();
             match self.cursor.peek() {
@@ -39,7 +33,7 @@ impl<'a> TextParser<'a> {
                     }
                     self.cursor.line();
                 }
-                Some(_) => return self.series().map(Some),
+                Some(_) => return self.series(expected).map(Some),
             }
         }
     }
@@ -107,11 +101,11 @@ impl<'a> TextParser<'a> {
         }
     }
 
-    fn series(&mut self) -> Result<Entry<'_>, Fault> {
+    fn series(&mut self, expected: &[u8]) -> Result<Entry<'_>, Fault> {
         let start = self.cursor.at;
         self.pairs.clear();
         let mut name = None;
-        let expected = self.matches_expected();
+        let expected = self.matches_expected(expected);
         if !expected {
             if self.cursor.name(true) {
                 name = Some((offset(start), offset(self.cursor.at)));
@@ -143,13 +137,13 @@ impl<'a> TextParser<'a> {
 
     /// Skips the announced series if it stands here whole: followed by what cannot continue it.
     #[inline]
-    fn matches_expected(&mut self) -> bool {
-        if self.expected.is_empty() || !self.cursor.rest().starts_with(&self.expected) {
+    fn matches_expected(&mut self, expected: &[u8]) -> bool {
+        if expected.is_empty() || !self.cursor.rest().starts_with(expected) {
             return false;
         }
-        let closed = self.expected.last() == Some(&b'}');
+        let closed = expected.last() == Some(&b'}');
         let mut after = self.cursor.clone();
-        after.at += self.expected.len();
+        after.at += expected.len();
         let continues = !closed && after.peek().is_none_or(|byte| is_name_byte(byte, true));
         let end = after.at;
         after.skip_blanks();
