@@ -15,7 +15,7 @@ use crate::api::instance::Instance;
 use crate::api::prometheus::Prometheus;
 use crate::app::config::own::Own;
 use crate::base::clock::Clock;
-use crate::ingest::{otlp, remote_write};
+use crate::ingest::{import, otlp, remote_write};
 use crate::metrics::Store;
 use crate::query::Queries;
 use crate::server::cors::Cors;
@@ -51,8 +51,10 @@ impl Parts {
             instance: Arc::clone(&self.instance),
         };
         let write = remote_write::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits);
+        let import = import::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits);
         let main = crate::api::router(prometheus)
             .merge(remote_write::routes(Arc::new(write)))
+            .merge(import::routes(Arc::new(import)))
             .merge(otlp::routes(Arc::clone(&self.otlp)))
             .route("/metrics", get(own_metrics));
         let wrap = |router| layers::wrap(router, Layers { clock: self.clock.clone(), cors: Cors::Any });
