@@ -11,7 +11,10 @@
 //! Does not deliver alerts and does not know HTTP.
 
 pub mod alert;
+pub mod dependency;
 pub mod expansion;
 pub mod file;
+pub mod group;
 pub mod rule;
+pub mod schedule;
 pub mod seam;

@@ -22,9 +22,10 @@ pub trait Backend: Send + Sync {
     /// expression was parsed from, for annotations and logs.
     fn query(&self, text: &str, expr: &Expr, time: Millis) -> Result<Vec<RuleSample>, String>;
 
-    /// Writes samples and staleness markers. On return, what was accepted can be queried. The error is the first that
-    /// matters; samples that were only refused because the series has another one at that time do not.
-    fn append(&self, samples: &[RuleSample]) -> Result<(), String>;
+    /// Writes samples and staleness markers of several rules; one result for each. On return, what was accepted can be
+    /// queried. The error is the first that matters; samples that were refused because the series already has another one
+    /// at that time, or is newer, matter only where they are no staleness markers.
+    fn append(&self, batches: &[Vec<RuleSample>]) -> Vec<Result<(), String>>;
 }
 
 /// Takes alerts that fire or were resolved; called after each evaluation of a rule, from threads that may block.

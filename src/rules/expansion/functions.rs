@@ -22,8 +22,8 @@ impl Backend for NoBackend {
         Ok(Vec::new())
     }
 
-    fn append(&self, _samples: &[RuleSample]) -> Result<(), String> {
-        Ok(())
+    fn append(&self, batches: &[Vec<RuleSample>]) -> Vec<Result<(), String>> {
+        vec![Ok(()); batches.len()]
     }
 }
 
