@@ -88,6 +88,8 @@ pub struct Firing {
 #[derive(Clone, Debug, Default)]
 pub struct AlertBook {
     alerts: BTreeMap<Labels, Alert>,
+    /// Counts alerts that came, went or changed their state.
+    changes: u64,
 }
 
 /// More alerts than the group allows, or two with the same labels.
@@ -115,18 +117,14 @@ impl AlertBook {
         self.iter().map(|alert| alert.state).max().unwrap_or(AlertState::Inactive)
     }
 
+    /// A number that moves whenever an alert comes, goes or changes its state.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Puts back an alert from before a restart or reload.
     pub fn restore(&mut self, alert: Alert) {
         self.alerts.insert(alert.labels.clone(), alert);
-    }
-
-    /// Sets when an alert became active, as a former process had it; nothing where there is no such pending alert.
-    pub fn restore_active_at(&mut self, labels: &Labels, active_at: Millis) {
-        if let Some(alert) = self.alerts.get_mut(labels)
-            && alert.state != AlertState::Inactive
-        {
-            alert.active_at = alert.active_at.min(active_at);
-        }
     }
 
     /// Takes what the expression gives at a time and moves every alert to its next state.
@@ -153,17 +151,22 @@ impl AlertBook {
                 _ => {
                     let alert = Alert::new(labels.clone(), firing.annotations.clone(), firing.value, time);
                     self.alerts.insert(labels.clone(), alert);
+                    self.changes += 1;
                 }
             }
         }
-        let mut count = 0;
+        let (mut count, mut changes) = (0, 0);
         self.alerts.retain(|labels, alert| {
-            let Some(active) = step(alert, present.contains_key(labels), time, alerting) else { return false };
-            count += usize::from(active);
-            true
+            let before = alert.state;
+            let stepped = step(alert, present.contains_key(labels), time, alerting);
+            changes += u64::from(stepped.is_none() || alert.state != before);
+            count += usize::from(stepped == Some(true));
+            stepped.is_some()
         });
+        self.changes += changes;
         if limit > 0 && count > limit {
             self.alerts.clear();
+            self.changes += 1;
             return Err(AlertError::Limit { limit, count });
         }
         Ok(())

@@ -95,6 +95,11 @@ impl Group {
         self.spec.rules.iter().zip(&self.states).map(|(rule, state)| (rule, state.lock().clone()))
     }
 
+    /// A number that moves whenever an alert of the group comes, goes or changes its state.
+    pub fn changes(&self) -> u64 {
+        self.states.iter().map(|state| state.lock().alerts.changes()).sum()
+    }
+
     /// The state of one rule, to be changed.
     pub fn with_state<T>(&self, index: usize, change: impl FnOnce(&mut RuleState) -> T) -> Option<T> {
         self.states.get(index).map(|state| change(&mut state.lock()))

@@ -38,7 +38,7 @@ pub enum RuleKind {
 }
 
 /// What only alerting rules have.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alerting {
     /// How long the expression must give a label set before its alert fires.
     pub hold: Millis,
@@ -46,6 +46,24 @@ pub struct Alerting {
     pub keep_firing: Millis,
     /// Templates, ascending by name.
     pub annotations: Vec<(Arc<str>, Arc<str>)>,
+}
+
+impl GroupSpec {
+    /// Whether a reload changes nothing about the group.
+    pub fn is_equal(&self, other: &Self) -> bool {
+        let settings = |spec: &Self| (spec.interval, spec.query_offset, spec.limit);
+        self.is_same(other)
+            && settings(self) == settings(other)
+            && self.rules.len() == other.rules.len()
+            && self.rules.iter().zip(&other.rules).all(|(rule, other)| {
+                rule.is_same(other) && rule.query == other.query && rule.alerting() == other.alerting()
+            })
+    }
+
+    /// What makes a group the same one across a reload.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.file == other.file && self.name == other.name
+    }
 }
 
 impl Rule {

@@ -1,0 +1,88 @@
+//! The store of this process as rules use it.
+
+use std::sync::Arc;
+
+use crate::base::clock::Millis;
+use crate::metrics::refusal::Refusal;
+use crate::metrics::{Origin, Store};
+use crate::model::labels::Labels;
+use crate::model::sample::{self, Value};
+use crate::promql::ast::Expr;
+use crate::promql::eval::{self, QueryOptions, QueryValue};
+use crate::promql::source::Source;
+use crate::rules::seam::{Backend, RuleSample};
+
+/// Evaluates over the store and writes to it. Rules are the operator's own work, so they do not wait behind the queries
+/// of dashboards; they have the same limit on samples.
+#[derive(Debug)]
+pub struct StoreBackend {
+    store: Arc<Store>,
+    options: QueryOptions,
+}
+
+impl StoreBackend {
+    pub fn new(store: Arc<Store>, options: QueryOptions) -> Self {
+        Self { store, options }
+    }
+}
+
+impl Backend for StoreBackend {
+    fn query(&self, text: &str, expr: &Expr, time: Millis) -> Result<Vec<RuleSample>, String> {
+        vector(&*self.store, (text, expr), time, &self.options)
+    }
+
+    fn append(&self, batches: &[Vec<RuleSample>]) -> Vec<Result<(), String>> {
+        if batches.iter().all(Vec::is_empty) {
+            return vec![Ok(()); batches.len()];
+        }
+        // The interval of a group may be shorter than the dedup window.
+        let mut appender = self.store.appender(Origin::new("rules").without_dedup());
+        let mut results = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let mut result = Ok(());
+            for sample in batch {
+                let appended = appender.series(sample.labels.as_encoded()).and_then(|series| match &sample.value {
+                    Value::Float(value) => appender.float(series, sample.time, 0, *value),
+                    Value::Histogram(histogram) => appender.histogram(series, sample.time, 0, histogram),
+                });
+                if let Err(refusal) = appended
+                    && matters(&refusal, sample)
+                    && result.is_ok()
+                {
+                    result = Err(refusal.to_string());
+                }
+            }
+            results.push(result);
+        }
+        match appender.commit().wait() {
+            Ok(_) => results,
+            Err(error) => results.into_iter().map(|result| result.and(Err(error.to_string()))).collect(),
+        }
+    }
+}
+
+/// A staleness marker may be refused because another rule writes the series now.
+fn matters(refusal: &Refusal, sample: &RuleSample) -> bool {
+    let is_marker = matches!(sample.value, Value::Float(value) if sample::is_stale(value));
+    !(is_marker && matches!(refusal, Refusal::DuplicateTimestamp { .. } | Refusal::TooOld { .. }))
+}
+
+/// The instant vector that an expression gives over any source; a scalar becomes an element without labels.
+pub fn vector(
+    source: &dyn Source,
+    (text, expr): (&str, &Expr),
+    time: Millis,
+    options: &QueryOptions,
+) -> Result<Vec<RuleSample>, String> {
+    let outcome = eval::instant(source, text, expr, time, options).map_err(|error| error.to_string())?;
+    match outcome.value {
+        QueryValue::Vector(samples) => Ok(samples
+            .into_iter()
+            .map(|sample| RuleSample { labels: sample.labels, time: sample.time, value: sample.value })
+            .collect()),
+        QueryValue::Scalar { time, value } => {
+            Ok(vec![RuleSample { labels: Labels::empty(), time, value: Value::Float(value) }])
+        }
+        QueryValue::String { .. } | QueryValue::Matrix(_) => Err("rule result is not a vector or scalar".to_owned()),
+    }
+}
