@@ -15,6 +15,7 @@ use crate::app::error::StartError;
 use crate::app::options::{Options, Retention};
 use crate::app::ports::Parts;
 use crate::app::pulse::Pulse;
+use crate::app::rules::{self, Around};
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
 use crate::base::drain::Drain;
@@ -23,6 +24,7 @@ use crate::base::tasks::{TaskKind, Tasks};
 use crate::ingest::otlp;
 use crate::metrics::{self, Seams, Store};
 use crate::query::Queries;
+use crate::rules::manager::Rules;
 use crate::server::listen::{self, ListenCounters, ListenLimits, Serving};
 use crate::telemetry;
 
@@ -31,6 +33,7 @@ use crate::telemetry;
 pub struct Daemon {
     pub store: Arc<Store>,
     pub instance: Arc<Instance>,
+    pub rules: Rules,
     pub addresses: Addresses,
     otlp: Arc<otlp::Receiver>,
     tasks: Tasks,
@@ -70,7 +73,11 @@ impl Daemon {
         let limits = config.own.receive.limits();
         let otlp = otlp::Receiver::new(Arc::clone(&store), clock.clone(), limits, config.otlp.clone());
         let otlp = Arc::new(otlp);
+        let drain = Drain::default();
+        let around = Around { store: &store, tasks: &tasks, drain: &drain, clock: &clock, data: &options.data };
+        let rules = rules::build(&around, &config.own.query);
         let parts = Parts {
+            rules: rules.clone(),
             store: Arc::clone(&store),
             queries,
             instance: Arc::clone(&instance),
@@ -78,9 +85,8 @@ impl Daemon {
             clock: clock.clone(),
         };
         let routers = parts.routers(&config.own);
-        let drain = Drain::default();
         let mut daemon =
-            Self { store, instance, otlp, addresses, tasks, drain, listeners: Vec::new(), workers: Vec::new() };
+            Self { store, instance, otlp, rules, addresses, tasks, drain, listeners: Vec::new(), workers: Vec::new() };
         let limits = ListenLimits { connections_max: config.own.listen.connections_max, ..ListenLimits::default() };
         let mut counters = Vec::new();
         for (name, listener, router) in [
@@ -107,6 +113,7 @@ impl Daemon {
     pub fn apply(&self, config: &Config) {
         self.instance.external_labels.store(Arc::new(config.global.external_labels.clone()));
         self.otlp.reload(config.otlp.clone());
+        rules::apply(&self.rules, config, format!("http://{}", self.addresses.main));
     }
 
     fn listen(&mut self, listener: TcpListener, router: Router, limits: ListenLimits) -> Arc<ListenCounters> {
@@ -124,7 +131,10 @@ impl Daemon {
             tasks: self.tasks.clone(),
             drain: self.drain.clone(),
         };
-        let mut workers = vec![self.tasks.spawn(TaskKind::Maintenance, pulse().maintain())];
+        let mut workers = vec![
+            self.tasks.spawn(TaskKind::Maintenance, pulse().maintain()),
+            self.tasks.spawn(TaskKind::RuleGroup, self.rules.clone().keep_saved()),
+        ];
         if options.own {
             let instance = self.addresses.main.to_string();
             workers.push(self.tasks.spawn(TaskKind::HostCollector, pulse().feed(instance)));

@@ -16,5 +16,6 @@ pub mod options;
 pub mod ports;
 pub mod pulse;
 pub mod reload;
+mod rules;
 pub mod run;
 pub mod stop;

@@ -18,6 +18,7 @@ use crate::base::clock::Clock;
 use crate::ingest::{import, otlp, remote_write};
 use crate::metrics::Store;
 use crate::query::Queries;
+use crate::rules::manager::Rules;
 use crate::server::cors::Cors;
 use crate::server::layers::{self, Layers};
 use crate::telemetry;
@@ -31,6 +32,7 @@ pub struct Parts {
     pub instance: Arc<Instance>,
     pub otlp: Arc<otlp::Receiver>,
     pub clock: Clock,
+    pub rules: Rules,
 }
 
 /// A router for each port.
@@ -49,6 +51,7 @@ impl Parts {
             store: Arc::clone(&self.store),
             queries: self.queries.clone(),
             instance: Arc::clone(&self.instance),
+            rules: self.rules.clone(),
         };
         let write = remote_write::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits);
         let import = import::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits);

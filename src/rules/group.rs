@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::base::clock::{Clock, Millis};
 use crate::model::labels::{Labels, METRIC_NAME};
@@ -35,6 +35,17 @@ pub enum Health {
     Unknown,
     Ok,
     Bad(String),
+}
+
+impl Health {
+    /// The word for it in the API.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Ok => "ok",
+            Self::Bad(_) => "err",
+        }
+    }
 }
 
 /// What a rule remembers.
@@ -90,9 +101,9 @@ impl Group {
         &self.levels
     }
 
-    /// The rules with their states as they are now.
-    pub fn rules(&self) -> impl Iterator<Item = (&Rule, RuleState)> {
-        self.spec.rules.iter().zip(&self.states).map(|(rule, state)| (rule, state.lock().clone()))
+    /// The rules with their states, each of which is locked while it is looked at.
+    pub fn rules(&self) -> impl Iterator<Item = (&Rule, MutexGuard<'_, RuleState>)> {
+        self.spec.rules.iter().zip(&self.states).map(|(rule, state)| (rule, state.lock()))
     }
 
     /// A number that moves whenever an alert of the group comes, goes or changes its state.

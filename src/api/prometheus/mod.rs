@@ -29,6 +29,7 @@ use axum::routing::{MethodRouter, get, post};
 use crate::api::instance::Instance;
 use crate::metrics::Store;
 use crate::query::Queries;
+use crate::rules::manager::Rules;
 
 /// What the handlers answer from.
 #[derive(Clone, Debug)]
@@ -36,6 +37,7 @@ pub struct Prometheus {
     pub store: Arc<Store>,
     pub queries: Queries,
     pub instance: Arc<Instance>,
+    pub rules: Rules,
 }
 
 /// Everything under `/api/v1`, with paths as under a server's root.

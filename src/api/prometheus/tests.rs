@@ -12,18 +12,24 @@ use crate::api::instance::{Instance, Phase};
 use crate::api::prometheus::Prometheus;
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
+use crate::base::drain::Drain;
 use crate::base::rng::Rng;
 use crate::base::tasks::Tasks;
 use crate::metrics::config::Config;
-use crate::metrics::{Origin, Seams, Store};
+use crate::metrics::{self, Origin, Store};
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
 use crate::model::metadata::{Metadata, MetricType};
+use crate::promql::eval::QueryOptions;
 use crate::query::Queries;
 use crate::query::config::Config as QueryConfig;
+use crate::rules::group::World;
+use crate::rules::manager::{Rules, Seams};
+use crate::rules::seam::NoSink;
+use crate::rules::store::StoreBackend;
 
 /// 2023-11-14T22:13:20Z; samples end here.
-const NOW: i64 = 1_700_000_000_000;
+pub(super) const NOW: i64 = 1_700_000_000_000;
 
 /// Two counters of 10/s and 1/s over the last ten minutes, a gauge with an odd name, an exemplar, metadata.
 fn fill(store: &Store) {
@@ -46,19 +52,39 @@ fn fill(store: &Store) {
     appender.commit().wait().unwrap();
 }
 
+/// A manager of rules over a store, and what its groups work with.
+pub(super) fn rules(store: &Arc<Store>, clock: Clock, tasks: Tasks) -> (Rules, World) {
+    let world = World {
+        backend: Arc::new(StoreBackend::new(Arc::clone(store), QueryOptions::default())),
+        sink: Arc::new(NoSink),
+        surroundings: Arc::default(),
+        clock,
+        query_offset: 0,
+        resend_delay: 60_000,
+    };
+    (Rules::new(Seams { world: world.clone(), tasks, drain: Drain::default(), file: None }), world)
+}
+
 /// A router over a store that lives as long as the folder.
 fn fixture() -> (Router, tempfile::TempDir) {
+    let (api, folder, _) = parts();
+    (crate::api::router(api), folder)
+}
+
+/// What the router answers from.
+pub(super) fn parts() -> (Prometheus, tempfile::TempDir, World) {
     let folder = tempfile::tempdir().unwrap();
     let (clock, _) = Clock::simulated(NOW);
     let tasks = Tasks::default();
-    let seams = Seams { clock: clock.clone(), disk: Disk::real(), rng: Rng::from_seed(1), tasks: tasks.clone() };
+    let seams =
+        metrics::Seams { clock: clock.clone(), disk: Disk::real(), rng: Rng::from_seed(1), tasks: tasks.clone() };
     let store = Store::open(Config::default(), folder.path(), seams).unwrap();
     fill(&store);
     let instance = Instance::new(NOW, "global: {}\n".to_owned(), Box::new(|| Box::pin(async { Ok(()) })));
     instance.set_phase(Phase::Ready);
-    let queries = Queries::new(clock, tasks, QueryConfig::default());
-    let api = Prometheus { store, queries, instance: Arc::new(instance) };
-    (crate::api::router(api), folder)
+    let queries = Queries::new(clock.clone(), tasks.clone(), QueryConfig::default());
+    let (rules, world) = rules(&store, clock, tasks);
+    (Prometheus { store, queries, instance: Arc::new(instance), rules }, folder, world)
 }
 
 async fn send(request: Request<Body>) -> (u16, String) {

@@ -21,6 +21,8 @@ use crate::app::config::own::Own;
 use crate::base::glob;
 use crate::base::yaml::{self, YamlError};
 use crate::ingest::otlp;
+use crate::rules::file as rules;
+use crate::rules::rule::GroupSpec;
 
 /// The file beside the one that `--config.file` names.
 pub const OWN_FILE: &str = "novascope.yml";
@@ -33,8 +35,8 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 pub struct Config {
     pub global: Global,
     pub scrape_configs: Vec<serde_json::Value>,
-    /// Patterns of rule files, absolute or relative to the working folder.
-    pub rule_files: Vec<PathBuf>,
+    /// Groups of all rule files, checked.
+    pub rule_groups: Vec<GroupSpec>,
     pub otlp: otlp::config::Config,
     pub own: Own,
     /// The main file with secrets hidden, for `/api/v1/status/config`.
@@ -55,6 +57,7 @@ pub fn load(path: &Path) -> Result<Loaded, YamlError> {
     let file: File = yaml::read(&name, &text)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut notes = Vec::new();
+    let rule_groups = load_rules(&file, folder, &mut notes)?;
     let mut scrape_configs = file.scrape_configs;
     for pattern in &file.scrape_config_files {
         let found = glob::expand(&folder.join(pattern));
@@ -79,12 +82,31 @@ pub fn load(path: &Path) -> Result<Loaded, YamlError> {
     let config = Config {
         global: file.global,
         scrape_configs,
-        rule_files: file.rule_files.iter().map(|pattern| folder.join(pattern)).collect(),
+        rule_groups,
         otlp: file.otlp.unwrap_or_default(),
         own,
         text: redact::secrets(&text),
     };
     Ok(Loaded { config, notes })
+}
+
+/// The groups of all rule files. The first fault is given; `novascope check rules` gives them all.
+fn load_rules(file: &File, folder: &Path, notes: &mut Vec<String>) -> Result<Vec<GroupSpec>, YamlError> {
+    let mut groups = Vec::new();
+    for pattern in &file.rule_files {
+        let found = glob::expand(&folder.join(pattern));
+        if found.is_empty() {
+            notes.push(format!("rule_files: nothing matches {pattern}"));
+        }
+        for path in found {
+            let read = rules::load(&path, file.global.evaluation_interval.as_millis());
+            groups.extend(read.map_err(|faults| {
+                let nothing = || YamlError::whole_file(&path.display().to_string(), "cannot be read");
+                faults.into_iter().next().unwrap_or_else(nothing)
+            })?);
+        }
+    }
+    Ok(groups)
 }
 
 /// Our settings from the key `novascope` or from the file beside.

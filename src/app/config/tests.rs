@@ -46,7 +46,7 @@ fn a_prometheus_yml_is_read_as_it_is() {
     let config = load(&folder.path().join("prometheus.yml")).unwrap().config;
     assert_eq!(config.global.scrape_interval.to_string(), "15s");
     assert_eq!(config.global.external_labels["monitor"], "example");
-    assert_eq!((config.scrape_configs.len(), config.rule_files.len()), (2, 0));
+    assert_eq!((config.scrape_configs.len(), config.rule_groups.len()), (2, 0));
 }
 
 #[test]

@@ -181,7 +181,7 @@ fn limits_are_errors() {
     let group = group("groups: [{name: g, limit: 1, rules: [{record: a, expr: x}, {alert: B, expr: x}]}]");
     script.answer("x", &["i", "j"]);
     group.evaluate(&world, 1_000);
-    let health: Vec<_> = group.rules().map(|(_, state)| state.health).collect();
+    let health: Vec<_> = group.rules().map(|(_, state)| state.health.clone()).collect();
     assert_eq!(
         health,
         [

@@ -1,0 +1,67 @@
+//! Gives rules what they work with: the store, the configuration's labels, and a place to keep alerts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::app::config::Config;
+use crate::base::clock::Clock;
+use crate::base::disk::Disk;
+use crate::base::drain::Drain;
+use crate::base::tasks::Tasks;
+use crate::metrics::Store;
+use crate::promql::eval::QueryOptions;
+use crate::query::config::Config as QueryConfig;
+use crate::rules::expansion::Surroundings;
+use crate::rules::group::World;
+use crate::rules::manager::{Rules, Seams};
+use crate::rules::seam::NoSink;
+use crate::rules::snapshot::SnapshotFile;
+use crate::rules::store::StoreBackend;
+
+/// An alert that goes on firing is told again after this (Prometheus: `--rules.alert.resend-delay`).
+const RESEND_DELAY_MILLIS: i64 = 60_000;
+
+/// What a manager needs of the daemon around it.
+pub(crate) struct Around<'a> {
+    pub(crate) store: &'a Arc<Store>,
+    pub(crate) tasks: &'a Tasks,
+    pub(crate) drain: &'a Drain,
+    pub(crate) clock: &'a Clock,
+    /// The data folder of the process.
+    pub(crate) data: &'a Path,
+}
+
+/// A manager without groups; [`apply`] gives it some.
+pub(crate) fn build(around: &Around<'_>, query: &QueryConfig) -> Rules {
+    let options = QueryOptions {
+        lookback: query.lookback.as_millis(),
+        default_subquery_step: query.subquery_step.as_millis(),
+        max_samples: query.samples_max,
+        ..QueryOptions::default()
+    };
+    let file = match SnapshotFile::open(Disk::real(), &around.data.join("rules")) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            tracing::warn!(%error, "no place for alerts: a restart will lose their state");
+            None
+        }
+    };
+    let world = World {
+        backend: Arc::new(StoreBackend::new(Arc::clone(around.store), options)),
+        sink: Arc::new(NoSink),
+        surroundings: Arc::default(),
+        clock: around.clock.clone(),
+        query_offset: 0,
+        resend_delay: RESEND_DELAY_MILLIS,
+    };
+    Rules::new(Seams { world, tasks: around.tasks.clone(), drain: around.drain.clone(), file })
+}
+
+/// Makes the rules of a configuration those that run.
+pub(crate) fn apply(rules: &Rules, config: &Config, external_url: String) {
+    let external_labels = config.global.external_labels.clone();
+    let surroundings = Arc::new(Surroundings { external_labels, external_url });
+    let query_offset = config.global.rule_query_offset.as_millis();
+    rules.set_world(|world| World { surroundings, query_offset, ..world.clone() });
+    rules.apply(config.rule_groups.clone());
+}
