@@ -97,6 +97,19 @@ impl Block {
         self.meta.samples == 0
     }
 
+    /// What the bytes of the file are spent on.
+    pub fn sizes(&self) -> [(&'static str, u64); 5] {
+        let len = |part: Part| self.footer.sections[part as usize].len;
+        let pages = self.footer.sections[Part::Pages as usize].offset.saturating_sub(HEAD_LEN);
+        [
+            ("pages", pages),
+            ("page directory", len(Part::Pages)),
+            ("symbols", len(Part::Symbols)),
+            ("series", len(Part::Series)),
+            ("postings", len(Part::Postings)),
+        ]
+    }
+
     pub(super) fn is_mergeable(&self) -> bool {
         !self.unmergeable.load(Ordering::Relaxed) && self.damaged.lock().is_empty()
     }
