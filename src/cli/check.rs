@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::app::config;
-use crate::cli::{check_rules, complain, say};
+use crate::cli::{check_data, check_rules, complain, say};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Check {
@@ -20,6 +20,12 @@ pub(super) enum Check {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Read every block of a data folder and verify checksums and contents. Changes nothing; works beside a running
+    /// daemon.
+    Data {
+        #[arg(value_name = "DIR", default_value = "./novascope-data")]
+        folder: PathBuf,
+    },
 }
 
 impl Check {
@@ -27,6 +33,7 @@ impl Check {
         let files = match self {
             Self::Config { files } => files,
             Self::Rules { files } => return check_rules::run(&files),
+            Self::Data { folder } => return check_data::run(&folder),
         };
         let mut failed = false;
         for file in files {

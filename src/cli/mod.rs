@@ -3,7 +3,9 @@
 //! Every flag can be given by environment as `NOVASCOPE_…`. Exit codes: 0 done, 1 failed or faults found, 2 wrong use.
 
 mod check;
+mod check_data;
 mod check_rules;
+mod inspect;
 mod serve;
 
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ enum Command {
     /// Check files without running anything.
     #[command(subcommand)]
     Check(check::Check),
+    /// Say what a data folder holds and what its bytes are spent on. Works beside a running daemon.
+    Inspect(inspect::Inspect),
 }
 
 #[derive(Debug, clap::Args)]
@@ -111,6 +115,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         None => serve::run(cli.flags.into()),
         Some(Command::Check(check)) => check.run(),
+        Some(Command::Inspect(inspect)) => inspect.run(),
     }
 }
 

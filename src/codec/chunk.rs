@@ -113,6 +113,15 @@ pub fn header(bytes: &[u8]) -> Result<Header, CodecError> {
     read_header(&mut Reader::new(bytes)).map(|(header, _)| header)
 }
 
+/// How the values of a chunk are stored.
+pub fn codec_name(bytes: &[u8]) -> Result<&'static str, CodecError> {
+    let parts = parse(bytes)?;
+    if parts.header.histograms {
+        return Ok("histograms");
+    }
+    Ok(values::Column::parse(parts.column)?.codec_name())
+}
+
 /// Decodes times and starts inside the range; returns the place of the first in the chunk and how many they are.
 fn decode_times(
     parts: &Parts<'_>,

@@ -173,8 +173,9 @@ impl Life {
     }
 
     fn disturb(&self, store: &Store) {
-        match self.rng.below(6) {
+        match self.rng.below(7) {
             0 => drop(store.snapshot()),
+            6 => drop(store.flush()),
             1 => self.clock_hand.jump_to(NOW + self.rng.below(1_000_000_000) as i64 - 500_000_000),
             2 => self.clock_hand.advance(Duration::from_secs(30)),
             _ => self.clock_hand.advance(Duration::from_secs(1)),
@@ -194,7 +195,10 @@ impl Life {
         if self.bug == Bug::NoChecksum {
             self.forge();
         } else if self.rng.chance(0.15)
-            && self.hand.flip_bit(|path| path.parent().is_some_and(|p| p.ends_with("wal"))).is_some()
+            && self
+                .hand
+                .flip_bit(|path| path.parent().is_some_and(|p| p.ends_with("wal") || p.ends_with("blocks")))
+                .is_some()
         {
             let store = self.open()?;
             self.check(&store, true)?;
@@ -230,14 +234,15 @@ impl Life {
 
     /// Compares the store with the oracle. After damage samples may be missing, if the start said so.
     fn check(&mut self, store: &Store, damaged: bool) -> Result<(), String> {
-        let read = read_all(store)?;
+        let (read, warnings) = read_all(store)?;
         let difference = self.oracle.compare(&read);
         if let Some(invented) = difference.invented.first() {
             return Err(format!("{} invented, such as {invented}", difference.invented.len()));
         }
         if difference.lost > 0 {
             let recovery = store.recovery();
-            let reported = recovery.frames_lost + recovery.damages + recovery.cut_tails + recovery.orphans > 0;
+            let reported = recovery.frames_lost + recovery.damages + recovery.cut_tails + recovery.orphans > 0
+                || !warnings.is_empty();
             if !damaged || !reported {
                 return Err(format!("{} acknowledged samples lost; the start said {recovery:?}", difference.lost));
             }
@@ -249,7 +254,10 @@ impl Life {
     }
 }
 
-fn read_all(store: &Store) -> Result<BTreeMap<(u32, i64), u64>, String> {
+/// Samples by series and time, and the warnings that came with them.
+type Read = (BTreeMap<(u32, i64), u64>, Vec<String>);
+
+fn read_all(store: &Store) -> Result<Read, String> {
     let found = store.select(&[], i64::MIN, i64::MAX);
     let mut all = BTreeMap::new();
     let mut column = Column::default();
@@ -269,5 +277,5 @@ fn read_all(store: &Store) -> Result<BTreeMap<(u32, i64), u64>, String> {
             all.insert((series, *time), bits);
         }
     }
-    Ok(all)
+    Ok((all, found.notes().warnings))
 }

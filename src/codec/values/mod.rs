@@ -81,6 +81,19 @@ impl<'a> Column<'a> {
         Ok(Self { len, body })
     }
 
+    /// The name of its form.
+    pub fn codec_name(&self) -> &'static str {
+        match self.body {
+            Body::Constant(_) => "constant",
+            Body::Raw(_) => "raw",
+            Body::Decimal { .. } => "decimal blocks",
+            Body::Bits(_) => "bit blocks",
+            Body::Dictionary { .. } => "dictionary",
+            Body::Packed { exponent: Some(_), .. } => "packed decimals",
+            Body::Packed { exponent: None, .. } => "packed doubles",
+        }
+    }
+
     /// How many samples it holds.
     pub fn len(&self) -> usize {
         self.len

@@ -51,7 +51,7 @@ pub(super) fn instant(
             }
         },
     };
-    Ok(outcome(value, &query, &notes, text))
+    Ok(outcome(value, &query, &mut notes, text))
 }
 
 pub(super) fn range(
@@ -87,10 +87,11 @@ pub(super) fn range(
     let mut matrix: Vec<MatrixSeries> = series.iter().map(|series| points(series, frame)).collect();
     matrix.retain(|series| !series.floats.is_empty() || !series.histograms.is_empty());
     matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
-    Ok(outcome(QueryValue::Matrix(matrix), &query, &notes, text))
+    Ok(outcome(QueryValue::Matrix(matrix), &query, &mut notes, text))
 }
 
-fn outcome(value: QueryValue, query: &Query<'_>, notes: &Notes, text: &str) -> Outcome {
+fn outcome(value: QueryValue, query: &Query<'_>, notes: &mut Notes, text: &str) -> Outcome {
+    query.note_sources(notes);
     let (warnings, infos) = notes.texts(text);
     let (series, samples, peak_samples) = query.cost();
     Outcome { value, warnings, infos, stats: Stats { series, samples, peak_samples } }

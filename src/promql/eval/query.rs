@@ -200,6 +200,13 @@ impl<'a> Query<'a> {
         self.selections.lock().push((key, set.clone()));
         Ok(set)
     }
+
+    /// What sources found while their series were read: a damaged part shows only then.
+    pub(super) fn note_sources(&self, notes: &mut Notes) {
+        for (_, set) in self.selections.lock().iter() {
+            notes.source(set.notes());
+        }
+    }
 }
 
 /// What one thread needs to work on series.

@@ -143,34 +143,50 @@ fn merge_blocks(blocks: &Blocks, now: Millis, sources: &[Arc<Block>]) -> Result<
 }
 
 /// Reads a block from its first series to its last, holding one page.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     block: &'a Block,
     index: Arc<Index>,
     next: u32,
     /// Of series `next`; `None` at the end.
     labels: Option<Labels>,
     page: Option<(u32, Vec<u8>)>,
+    /// Labels could not be read: there is no going on.
+    stuck: bool,
 }
 
 impl<'a> Walk<'a> {
-    fn new(block: &'a Block) -> Result<Self, BlockError> {
-        let mut walk = Self { block, index: block.index()?, next: 0, labels: None, page: None };
+    pub(super) fn new(block: &'a Block) -> Result<Self, BlockError> {
+        let mut walk = Self { block, index: block.index()?, next: 0, labels: None, page: None, stuck: false };
         walk.load()?;
         Ok(walk)
+    }
+
+    /// Of the series that `take` gives next; `None` at the end.
+    pub(super) fn labels(&self) -> Option<&Labels> {
+        self.labels.as_ref()
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck
     }
 
     fn load(&mut self) -> Result<(), BlockError> {
         self.labels = None;
         if (self.next as usize) < self.index.len() {
-            self.labels = Some(self.index.labels(self.next).map_err(|error| self.block.index_broken(error))?);
+            let labels = self.index.labels(self.next);
+            self.stuck = labels.is_err();
+            self.labels = Some(labels.map_err(|error| self.block.index_broken(error))?);
         }
         Ok(())
     }
 
     /// The chunks of the series it stands at; goes on to the next.
-    fn take(&mut self) -> Result<Vec<Vec<u8>>, BlockError> {
+    pub(super) fn take(&mut self) -> Result<Vec<Vec<u8>>, BlockError> {
+        let number = self.next;
+        self.next += 1;
+        self.load()?;
         let mut chunks = Vec::new();
-        for at in self.block.chunks(&self.index, self.next, (i64::MIN, i64::MAX))? {
+        for at in self.block.chunks(&self.index, number, (i64::MIN, i64::MAX))? {
             if self.page.as_ref().is_none_or(|(number, _)| *number != at.page) {
                 self.page = Some((at.page, self.block.page_uncached(&self.index, at.page)?));
             }
@@ -178,8 +194,6 @@ impl<'a> Walk<'a> {
                 chunks.push(self.block.chunk_bytes(page, at)?.to_vec());
             }
         }
-        self.next += 1;
-        self.load()?;
         Ok(chunks)
     }
 }

@@ -9,6 +9,7 @@
 //! Data passes: head → `writer` → file → `manifest` → `shelf` (readers' versions) → `reader` → `index`, `cache`.
 //! Tables: docs/format/block.md.
 
+mod audit;
 mod cache;
 mod columns;
 mod format;
@@ -25,6 +26,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{Audit, Usage, audit, check_manifest, open_all};
 pub use cache::Cache;
 pub use columns::merge;
 pub use format::Meta;

@@ -208,3 +208,29 @@ fn a_lost_manifest_is_rebuilt_from_the_blocks() {
     drop(blocks);
     assert_eq!(open(folder.path()).1, Vec::<String>::new());
 }
+
+#[test]
+fn an_audit_accounts_for_every_sample_and_finds_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (blocks, _) = open(folder.path());
+    flush(&blocks, 40, T, T + 7_200_000);
+    drop(blocks);
+    let opened = open_all(&Disk::real(), folder.path()).unwrap();
+    let (path, block) = opened.into_iter().next().unwrap();
+    let block = block.unwrap();
+    let found = audit(&block);
+    assert_eq!(found.faults, Vec::<String>::new());
+    assert_eq!(check_manifest(&Disk::real(), folder.path(), &[&block]).unwrap(), Vec::<String>::new());
+    assert_eq!(found.by_metric["cpu"].samples, 40 * 7_200);
+    assert_eq!(found.by_codec.values().map(|usage| usage.samples).sum::<u64>(), block.meta().samples);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[50] ^= 4;
+    std::fs::write(&path, bytes).unwrap();
+    let (_, block) = open_all(&Disk::real(), folder.path()).unwrap().remove(0);
+    let found = audit(&block.unwrap());
+    assert!(
+        !found.faults.is_empty() && found.faults.iter().all(|fault| fault.contains("page 0")),
+        "{:?}",
+        found.faults
+    );
+}
