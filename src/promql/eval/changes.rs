@@ -6,12 +6,13 @@ use crate::promql::ast::Edges;
 use super::cells::Cells;
 use super::error::EvalError;
 use super::notes::Notes;
+use super::query::Buffers;
 use super::rates::{start_means_reset, started_anew};
 use super::windows::Windows;
 
 type Done = Result<(), EvalError>;
 
-pub(super) fn changes(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn changes(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Buffers) -> Done {
     let changed = |before: f64, now: f64| now != before && !(now.is_nan() && before.is_nan());
     if windows.histograms.times.is_empty() {
         let values = &windows.floats.values;
@@ -26,7 +27,7 @@ pub(super) fn changes(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _
     Ok(())
 }
 
-pub(super) fn resets(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn resets(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Buffers) -> Done {
     if windows.histograms.times.is_empty() {
         let floats = windows.floats;
         count_floats(windows, cells, |at| {

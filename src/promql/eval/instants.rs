@@ -7,6 +7,7 @@ use crate::model::histogram::{Histogram, ResetHint};
 use super::cells::Cells;
 use super::error::EvalError;
 use super::notes::{Notes, Operation};
+use super::query::Buffers;
 use super::rates::start_means_reset;
 use super::windows::Windows;
 
@@ -23,7 +24,7 @@ pub(super) fn irate(
     windows: &Windows<'_>,
     cells: &mut Cells,
     notes: &mut Notes,
-    _: &mut Vec<f64>,
+    _: &mut Buffers,
 ) -> Result<(), EvalError> {
     last_two(windows, true, cells, notes);
     Ok(())
@@ -33,7 +34,7 @@ pub(super) fn idelta(
     windows: &Windows<'_>,
     cells: &mut Cells,
     notes: &mut Notes,
-    _: &mut Vec<f64>,
+    _: &mut Buffers,
 ) -> Result<(), EvalError> {
     last_two(windows, false, cells, notes);
     Ok(())

@@ -23,6 +23,7 @@ mod elementwise;
 mod error;
 mod evaluate;
 mod extended;
+mod extrapolate;
 mod info;
 mod instants;
 mod matching;

@@ -3,6 +3,7 @@
 use super::cells::Cells;
 use super::error::EvalError;
 use super::notes::Notes;
+use super::query::Buffers;
 use super::sliding::is_sparse;
 use super::windows::Windows;
 
@@ -62,9 +63,10 @@ pub(super) fn quantile_over_time(
     windows: &Windows<'_>,
     cells: &mut Cells,
     notes: &mut Notes,
-    scratch: &mut Vec<f64>,
+    buffers: &mut Buffers,
 ) -> Done {
     let values = &windows.floats.values;
+    let scratch = &mut buffers.numbers;
     let steps = windows.float_steps(1, notes);
     let quantiles = &windows.args[0];
     for step in &steps {
@@ -165,8 +167,9 @@ pub(super) fn mad_over_time(
     windows: &Windows<'_>,
     cells: &mut Cells,
     notes: &mut Notes,
-    scratch: &mut Vec<f64>,
+    buffers: &mut Buffers,
 ) -> Done {
+    let scratch = &mut buffers.numbers;
     for step in windows.float_steps(1, notes) {
         scratch.clear();
         scratch.extend_from_slice(&windows.floats.values[windows.floats_at(step)]);

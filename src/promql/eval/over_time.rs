@@ -9,18 +9,19 @@ use crate::model::histogram::{Histogram, IncompatibleSchema, ResetHint};
 use super::cells::Cells;
 use super::error::EvalError;
 use super::notes::{Notes, Operation};
+use super::query::Buffers;
 use super::rates::joined;
 use super::sliding::fold_windows;
 use super::windows::Windows;
 
 type Done = Result<(), EvalError>;
 
-pub(super) fn sum(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn sum(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
     floats_or_histograms(windows, cells, notes, false);
     Ok(())
 }
 
-pub(super) fn avg(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn avg(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
     floats_or_histograms(windows, cells, notes, true);
     Ok(())
 }
@@ -235,7 +236,7 @@ impl HistogramFold {
     }
 }
 
-pub(super) fn count(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn count(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Buffers) -> Done {
     for step in 0..windows.frame.steps {
         let count = windows.floats_at(step).len() + windows.histograms_at(step).len();
         if count > 0 {
@@ -245,7 +246,7 @@ pub(super) fn count(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: 
     Ok(())
 }
 
-pub(super) fn present(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn present(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Buffers) -> Done {
     for step in 0..windows.frame.steps {
         if !windows.floats_at(step).is_empty() || !windows.histograms_at(step).is_empty() {
             cells.set_float(step, 1.0);
@@ -254,12 +255,12 @@ pub(super) fn present(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _
     Ok(())
 }
 
-pub(super) fn max(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn max(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
     extreme(windows, cells, notes, |best, value| value > best);
     Ok(())
 }
 
-pub(super) fn min(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn min(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
     extreme(windows, cells, notes, |best, value| value < best);
     Ok(())
 }
@@ -271,12 +272,12 @@ fn extreme(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, better: 
     fold_windows(values.len(), windows.float_bounds, |at| values[at], join, |step, best| cells.set_float(step, best));
 }
 
-pub(super) fn time_of_max(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn time_of_max(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
     time_of_extreme(windows, cells, notes, |best, value| value >= best);
     Ok(())
 }
 
-pub(super) fn time_of_min(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn time_of_min(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
     time_of_extreme(windows, cells, notes, |best, value| value <= best);
     Ok(())
 }
@@ -298,12 +299,12 @@ fn time_of_extreme(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, 
     );
 }
 
-pub(super) fn first(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn first(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Buffers) -> Done {
     one(windows, cells, |window| window.start, |float, histogram| float < histogram);
     Ok(())
 }
 
-pub(super) fn last(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn last(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Buffers) -> Done {
     one(windows, cells, |window| window.end - 1, |float, histogram| float > histogram);
     Ok(())
 }
@@ -332,12 +333,12 @@ fn one(
     }
 }
 
-pub(super) fn time_of_first(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn time_of_first(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Buffers) -> Done {
     time_of_one(windows, cells, |window| window.start, i64::min);
     Ok(())
 }
 
-pub(super) fn time_of_last(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn time_of_last(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Buffers) -> Done {
     time_of_one(windows, cells, |window| window.end - 1, i64::max);
     Ok(())
 }

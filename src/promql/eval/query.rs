@@ -224,9 +224,29 @@ pub(super) struct Work<'q> {
 pub(super) struct Scratch {
     pub(super) floats: super::windows::FloatSamples,
     pub(super) histograms: super::windows::HistogramSamples,
-    pub(super) float_bounds: Vec<Range<u32>>,
+    pub(super) float_bounds: KnownBounds,
     pub(super) histogram_bounds: Vec<Range<u32>>,
+    pub(super) buffers: Buffers,
+}
+
+/// Windows over the times of the series before: series of one target share their times.
+#[derive(Default)]
+pub(super) struct KnownBounds {
+    /// Which selector they are of.
+    pub(super) owner: usize,
+    pub(super) times: Vec<i64>,
+    pub(super) bounds: Vec<Range<u32>>,
+}
+
+/// Memory that window functions keep from series to series.
+#[derive(Default)]
+pub(super) struct Buffers {
     pub(super) numbers: Vec<f64>,
+    /// By how much differences are extrapolated at each step; depends on times only.
+    pub(super) shapes: Vec<super::extrapolate::Shape>,
+    pub(super) shapes_have_starts: bool,
+    /// Whether the windows are those of the series before, so that `shapes` hold.
+    pub(super) same_windows: bool,
 }
 
 impl<'q> Work<'q> {

@@ -10,7 +10,9 @@ use crate::promql::ast::Edges;
 use super::cells::Cells;
 use super::error::EvalError;
 use super::extended;
+use super::extrapolate::Shape;
 use super::notes::{Notes, Operation};
+use super::query::Buffers;
 use super::sliding::{fold_windows, is_sparse};
 use super::windows::{HistogramSamples, Windows};
 
@@ -26,9 +28,9 @@ pub(super) fn rate(
     windows: &Windows<'_>,
     cells: &mut Cells,
     notes: &mut Notes,
-    _: &mut Vec<f64>,
+    buffers: &mut Buffers,
 ) -> Result<(), EvalError> {
-    difference(windows, Difference { counter: true, per_second: true }, cells, notes);
+    difference(windows, Difference { counter: true, per_second: true }, (cells, buffers), notes);
     Ok(())
 }
 
@@ -36,9 +38,9 @@ pub(super) fn increase(
     windows: &Windows<'_>,
     cells: &mut Cells,
     notes: &mut Notes,
-    _: &mut Vec<f64>,
+    buffers: &mut Buffers,
 ) -> Result<(), EvalError> {
-    difference(windows, Difference { counter: true, per_second: false }, cells, notes);
+    difference(windows, Difference { counter: true, per_second: false }, (cells, buffers), notes);
     Ok(())
 }
 
@@ -46,81 +48,44 @@ pub(super) fn delta(
     windows: &Windows<'_>,
     cells: &mut Cells,
     notes: &mut Notes,
-    _: &mut Vec<f64>,
+    buffers: &mut Buffers,
 ) -> Result<(), EvalError> {
-    difference(windows, Difference { counter: false, per_second: false }, cells, notes);
+    difference(windows, Difference { counter: false, per_second: false }, (cells, buffers), notes);
     Ok(())
 }
 
-fn difference(windows: &Windows<'_>, kind: Difference, cells: &mut Cells, notes: &mut Notes) {
+fn difference(
+    windows: &Windows<'_>,
+    kind: Difference,
+    (cells, buffers): (&mut Cells, &mut Buffers),
+    notes: &mut Notes,
+) {
     if windows.edges != Edges::Plain {
         extended::difference(windows, kind, cells, notes);
         return;
     }
     if !windows.floats.times.is_empty() {
-        float_difference(windows, kind, cells, notes);
+        float_difference(windows, kind, (cells, buffers), notes);
     }
     if !windows.histograms.times.is_empty() {
         histogram_difference(windows, kind, cells, notes);
     }
 }
 
-/// First and last sample of a window, as the extrapolation needs them.
-struct Ends {
-    first: i64,
-    last: i64,
-    /// How many samples there are besides the first.
-    more: usize,
-    /// Start timestamp of the first, if it lies inside the window: the counter was 0 then.
-    start: Option<i64>,
-}
-
-impl Ends {
-    fn of(times: &[i64], starts: &[i64], window: &Range<usize>, begin: i64) -> Self {
-        let first = times[window.start];
-        let start = starts.get(window.start).copied().filter(|start| *start != 0 && *start > begin && *start < first);
-        Self { first, last: times[window.end - 1], more: window.len() - 1, start }
-    }
-
-    /// By what a difference between the ends is multiplied to cover the whole window: up to an edge that is about as
-    /// far away as samples are from each other, else half that far, and never to where a counter would be below 0.
-    #[inline]
-    fn factor(&self, windows: &Windows<'_>, step: usize, kind: Difference, from_zero: Option<f64>) -> f64 {
-        let end = windows.end(step);
-        let mut to_start = (self.first - (end - windows.range)) as f64 / 1000.0;
-        let mut to_end = (end - self.last) as f64 / 1000.0;
-        let mut sampled = (self.last - self.first) as f64 / 1000.0;
-        let between = if self.more > 0 { sampled / self.more as f64 } else { 0.0 };
-        let threshold = between * 1.1;
-        if let Some(start) = self.start {
-            to_start = 0.0;
-            sampled = (self.last - start) as f64 / 1000.0;
-        } else {
-            if to_start >= threshold {
-                to_start = between / 2.0;
-            }
-            if let Some(share) = from_zero {
-                let to_zero = sampled * share;
-                if to_zero < to_start {
-                    to_start = to_zero;
-                }
-            }
-        }
-        if to_end >= threshold {
-            to_end = between / 2.0;
-        }
-        let factor = if sampled == 0.0 { 1.0 } else { (sampled + to_start + to_end) / sampled };
-        if kind.per_second { factor / (windows.range as f64 / 1000.0) } else { factor }
-    }
-}
-
-fn float_difference(windows: &Windows<'_>, kind: Difference, cells: &mut Cells, notes: &mut Notes) {
+fn float_difference(
+    windows: &Windows<'_>,
+    kind: Difference,
+    (cells, buffers): (&mut Cells, &mut Buffers),
+    notes: &mut Notes,
+) {
     let samples = windows.floats;
     let starts: &[i64] = if kind.counter { &samples.starts } else { &[] };
     let resets = if kind.counter { float_resets(&samples.times, &samples.values, starts) } else { Vec::new() };
     let overlaps = overlaps(&samples.times, starts);
     let corrections = Corrections::new(&resets, &samples.values, windows.float_bounds);
-    for step in 0..windows.frame.steps {
+    let shapes = shapes(windows, starts, buffers);
+    let seconds = if kind.per_second { windows.range as f64 / 1000.0 } else { 1.0 };
+    for (step, shape) in shapes.iter().enumerate() {
         let window = windows.floats_at(step);
         if window.is_empty() {
             continue;
@@ -132,20 +97,31 @@ fn float_difference(windows: &Windows<'_>, kind: Difference, cells: &mut Cells, 
         if any_inside(&overlaps, &window) {
             notes.start_overlap(windows.metric, windows.span);
         }
-        let ends = Ends::of(&samples.times, starts, &window, windows.end(step) - windows.range);
         let first = samples.values[window.start];
-        let mut result = samples.values[window.end - 1] - first;
-        if kind.counter {
-            result = corrections.apply(result, step, &window);
-        }
-        if ends.start.is_some() {
+        let mut result = corrections.apply(samples.values[window.end - 1] - first, step);
+        if shape.starts_inside {
             result += first;
-        } else if ends.more == 0 {
+        } else if window.len() == 1 {
             continue;
         }
-        let from_zero = (kind.counter && result > 0.0 && first >= 0.0).then(|| first / result);
-        cells.set_float(step, result * ends.factor(windows, step, kind, from_zero));
+        let factor = if kind.counter { shape.counter_factor(first, result) } else { shape.factor };
+        cells.set_float(step, result * (factor / seconds));
     }
+}
+
+/// The shape of each window. Those of the series before hold as long as windows and start timestamps are the same.
+fn shapes<'b>(windows: &Windows<'_>, starts: &[i64], buffers: &'b mut Buffers) -> &'b [Shape] {
+    let known = buffers.same_windows && !buffers.shapes.is_empty() && starts.is_empty() && !buffers.shapes_have_starts;
+    if !known {
+        buffers.shapes.clear();
+        buffers.shapes.extend((0..windows.frame.steps).map(|step| {
+            let window = windows.floats_at(step);
+            let times = (&windows.floats.times[..], starts);
+            if window.is_empty() { Shape::default() } else { Shape::new(windows, step, &window, times) }
+        }));
+        buffers.shapes_have_starts = !starts.is_empty();
+    }
+    &buffers.shapes
 }
 
 /// Positions at which a counter went down, or says that it began anew.
@@ -206,7 +182,7 @@ impl<'a> Corrections<'a> {
     }
 
     #[inline]
-    fn apply(&self, difference: f64, step: usize, _: &Range<usize>) -> f64 {
+    fn apply(&self, difference: f64, step: usize) -> f64 {
         let Some(bounds) = self.bounds.get(step) else { return difference };
         if let Some(sum) = self.sums.get(step) {
             return difference + sum;
@@ -271,18 +247,15 @@ pub(super) fn histogram_resets(samples: &HistogramSamples) -> Vec<bool> {
 
 fn histogram_difference(windows: &Windows<'_>, kind: Difference, cells: &mut Cells, notes: &mut Notes) {
     let samples = windows.histograms;
-    let starts: &[i64] = &samples.starts;
     let resets = if kind.counter { histogram_resets(samples) } else { Vec::new() };
-    let overlaps = overlaps(&samples.times, starts);
+    let overlaps = overlaps(&samples.times, &samples.starts);
     for step in 0..windows.frame.steps {
         let window = windows.histograms_at(step);
         if window.is_empty() || !windows.floats_at(step).is_empty() {
             continue;
         }
-        let mut ends = Ends::of(&samples.times, starts, &window, windows.end(step) - windows.range);
-        if !kind.counter {
-            ends.start = None;
-        }
+        let starts: &[i64] = if kind.counter { &samples.starts } else { &[] };
+        let shape = Shape::new(windows, step, &window, (&samples.times, starts));
         let mut result = None;
         if window.len() > 1 {
             let Some(difference) = between(windows, &window, kind, &resets, notes) else { continue };
@@ -292,11 +265,11 @@ fn histogram_difference(windows: &Windows<'_>, kind: Difference, cells: &mut Cel
             result = Some(difference);
         }
         let first = &samples.values[window.start];
-        let mut result = match (ends.start, result) {
-            (None, None) => continue,
-            (None, Some(result)) => result,
-            (Some(_), None) => Histogram::clone(first),
-            (Some(_), Some(mut result)) => match result.add(first) {
+        let mut result = match (shape.starts_inside, result) {
+            (false, None) => continue,
+            (false, Some(result)) => result,
+            (true, None) => Histogram::clone(first),
+            (true, Some(mut result)) => match result.add(first) {
                 Ok(combined) => {
                     if combined.bounds_reconciled {
                         notes.bounds_reconciled(Operation::Addition, windows.span);
@@ -309,8 +282,8 @@ fn histogram_difference(windows: &Windows<'_>, kind: Difference, cells: &mut Cel
                 }
             },
         };
-        let from_zero = (kind.counter && result.count > 0.0 && first.count >= 0.0).then(|| first.count / result.count);
-        result.scale(ends.factor(windows, step, kind, from_zero));
+        let factor = if kind.counter { shape.counter_factor(first.count, result.count) } else { shape.factor };
+        result.scale(if kind.per_second { factor / (windows.range as f64 / 1000.0) } else { factor });
         cells.set_histogram(step, Arc::new(result));
     }
 }

@@ -8,6 +8,7 @@ use crate::model::histogram::sum::Compensated;
 use super::cells::Cells;
 use super::error::EvalError;
 use super::notes::Notes;
+use super::query::Buffers;
 use super::sliding::{fold_windows, is_sparse};
 use super::windows::Windows;
 
@@ -53,12 +54,12 @@ fn level(values: &[f64]) -> Option<f64> {
     values.iter().all(|value| value.is_finite()).then(|| values.first().copied()).flatten()
 }
 
-pub(super) fn stddev(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn stddev(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
     variance(windows, cells, notes, f64::sqrt);
     Ok(())
 }
 
-pub(super) fn stdvar(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn stdvar(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
     variance(windows, cells, notes, |variance| variance);
     Ok(())
 }
@@ -88,14 +89,14 @@ fn variance(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, finish:
     }
 }
 
-pub(super) fn deriv(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn deriv(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
     // The slope is the same about any time; one near the samples keeps precision.
     let origin = |_: usize, first: i64| first;
     lines(windows, cells, notes, origin, |_, slope, _| slope);
     Ok(())
 }
 
-pub(super) fn predict_linear(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Vec<f64>) -> Done {
+pub(super) fn predict_linear(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
     let now = |step: usize, _: i64| windows.frame.time(step);
     lines(windows, cells, notes, now, |step, slope, at_origin| slope * windows.args[0][step] + at_origin);
     Ok(())
@@ -163,12 +164,7 @@ fn regression(times: &[i64], values: &[f64], origin: i64) -> (f64, f64) {
     (slope, y / count - slope * x / count)
 }
 
-pub(super) fn double_exponential(
-    windows: &Windows<'_>,
-    cells: &mut Cells,
-    notes: &mut Notes,
-    _: &mut Vec<f64>,
-) -> Done {
+pub(super) fn double_exponential(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
     for step in 0..windows.frame.steps {
         let window = windows.floats_at(step);
         if window.is_empty() && windows.histograms_at(step).is_empty() {

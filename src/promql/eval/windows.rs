@@ -13,7 +13,7 @@ use super::cells::Cells;
 use super::error::EvalError;
 use super::notes::Notes;
 use super::plan::Reference;
-use super::query::{Frame, Set, Work};
+use super::query::{Buffers, Frame, KnownBounds, Set, Work};
 use super::scan::{Cursor, keep_statistics};
 use super::vector::Lazy;
 
@@ -88,7 +88,7 @@ impl Windows<'_> {
 }
 
 /// Computes the values of one series from its windows. The last argument is a buffer.
-pub(super) type WindowFunction = fn(&Windows<'_>, &mut Cells, &mut Notes, &mut Vec<f64>) -> Result<(), EvalError>;
+pub(super) type WindowFunction = fn(&Windows<'_>, &mut Cells, &mut Notes, &mut Buffers) -> Result<(), EvalError>;
 
 /// Where the samples come from.
 pub(super) enum Input<'a> {
@@ -152,7 +152,7 @@ impl Lazy for Windowed<'_> {
             scratch.floats.starts.clear();
             scratch.histograms.starts.clear();
         }
-        self.bounds(&scratch.floats.times, &mut scratch.float_bounds);
+        scratch.buffers.same_windows = self.known_bounds(&scratch.floats.times, &mut scratch.float_bounds);
         scratch.histogram_bounds.clear();
         if !scratch.histograms.times.is_empty() {
             self.bounds(&scratch.histograms.times, &mut scratch.histogram_bounds);
@@ -165,13 +165,13 @@ impl Lazy for Windowed<'_> {
             edges: self.edges,
             floats: &scratch.floats,
             histograms: &scratch.histograms,
-            float_bounds: &scratch.float_bounds,
+            float_bounds: &scratch.float_bounds.bounds,
             histogram_bounds: &scratch.histogram_bounds,
             args: &self.args,
             metric,
             span: self.span,
         };
-        (self.function)(&windows, cells, &mut work.notes, &mut scratch.numbers)?;
+        (self.function)(&windows, cells, &mut work.notes, &mut scratch.buffers)?;
         if self.wants_counter && !metric.is_empty() && !named_as_counter(metric) && !cells.floats.is_empty() {
             work.notes.possible_non_counter(metric, self.span);
         }
@@ -211,6 +211,19 @@ impl Windowed<'_> {
         Ok(())
     }
 
+    /// As [`Self::bounds`], without work for a series with the times of the one before; tells whether it was one.
+    fn known_bounds(&self, times: &[i64], known: &mut KnownBounds) -> bool {
+        let owner = std::ptr::from_ref(self).addr();
+        if known.owner == owner && known.times == times {
+            return true;
+        }
+        self.bounds(times, &mut known.bounds);
+        known.owner = owner;
+        known.times.clear();
+        known.times.extend_from_slice(times);
+        false
+    }
+
     /// Which samples each step sees.
     fn bounds(&self, times: &[i64], bounds: &mut Vec<Range<u32>>) {
         let back = if self.edges == Edges::Plain { self.range } else { self.range.saturating_add(self.lookback) };
@@ -247,7 +260,10 @@ pub(super) fn split(column: &mut Column, floats: &mut FloatSamples, histograms: 
     histograms.times.clear();
     histograms.values.clear();
     histograms.starts.clear();
-    if column.histograms.is_empty() && !column.values.iter().any(|value| is_stale(*value)) {
+    // In blocks, because a loop that may end at each value does not run wide.
+    let any_stale =
+        |values: &[f64]| values.chunks(256).any(|block| block.iter().fold(false, |any, value| any | is_stale(*value)));
+    if column.histograms.is_empty() && !any_stale(&column.values) {
         std::mem::swap(&mut column.times, &mut floats.times);
         std::mem::swap(&mut column.values, &mut floats.values);
         std::mem::swap(&mut column.starts, &mut floats.starts);
