@@ -7,7 +7,9 @@
 //! passes but is listed fails the test too.
 
 mod compare;
+mod generate;
 mod pin;
+mod property;
 mod run;
 mod script;
 mod series;

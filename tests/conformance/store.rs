@@ -47,6 +47,14 @@ impl Store {
         }
     }
 
+    pub(crate) fn float(&mut self, labels: &Labels, time: i64, start: i64, value: f64) {
+        Arc::make_mut(self.0.entry(labels.clone()).or_default()).insert(time, (start, Value::Float(value)));
+    }
+
+    pub(crate) fn histogram(&mut self, labels: &Labels, time: i64, histogram: Arc<Histogram>) {
+        Arc::make_mut(self.0.entry(labels.clone()).or_default()).insert(time, (0, Value::Histogram(histogram)));
+    }
+
     /// Stores classic histograms as native ones with custom buckets besides.
     fn load_custom_histograms(&mut self, step: i64, lines: &[SeriesLine]) {
         let mut collected: BTreeMap<Labels, BTreeMap<i64, ClassicHistogram>> = BTreeMap::new();

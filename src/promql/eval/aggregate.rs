@@ -11,7 +11,7 @@ use super::cells::{Bits, Cells, Series};
 use super::error::EvalError;
 use super::notes::Notes;
 use super::plan::{AggregatePlan, aggregate_name};
-use super::query::{Frame, Query};
+use super::query::{Frame, Held, Query};
 use super::rows::{AvgRow, Context, CountRow, ExtremeRow, QuantileRow, Row, SpreadRow, SumRow};
 use super::vector::{Ready, Vector, parallel};
 
@@ -110,7 +110,7 @@ struct Fold<'a> {
 }
 
 /// A group of one part of the series.
-type Part<R> = Vec<Option<(R, NameFlag)>>;
+type Part<R> = Vec<Option<(R, NameFlag, Held)>>;
 
 impl Fold<'_> {
     fn run<'v, R: Row>(&self, vector: Vector<'v>, notes: &mut Notes) -> Result<Vector<'v>, EvalError> {
@@ -124,7 +124,7 @@ impl Fold<'_> {
                     for index in range {
                         let series = &ready.series[index];
                         let slot = &mut part[groups.of_series[index] as usize];
-                        self.add(slot, (&series.labels, series.drop_name), &series.cells, &mut work.notes);
+                        self.add(slot, (&series.labels, series.drop_name), &series.cells, &mut work.notes)?;
                     }
                     Ok(part)
                 })?;
@@ -144,7 +144,7 @@ impl Fold<'_> {
                         if !cells.is_vacant() {
                             let slot = &mut part[groups.of_series[index] as usize];
                             let about = (lazy.labels(index), lazy.drop_name(index));
-                            self.add(slot, about, &cells, &mut work.notes);
+                            self.add(slot, about, &cells, &mut work.notes)?;
                         }
                     }
                     work.return_cells(cells);
@@ -158,15 +158,25 @@ impl Fold<'_> {
 
     fn add<R: Row>(
         &self,
-        slot: &mut Option<(R, NameFlag)>,
+        slot: &mut Option<(R, NameFlag, Held)>,
         (labels, drop_name): (&Labels, bool),
         cells: &Cells,
         notes: &mut Notes,
-    ) {
-        let (row, name) = slot.get_or_insert_with(|| (R::new(&self.context), NameFlag::default()));
+    ) -> Result<(), EvalError> {
+        let steps = self.context.steps as u64;
+        if slot.is_none() {
+            let mut held = self.query.held();
+            held.add(steps * 2)?;
+            *slot = Some((R::new(&self.context), NameFlag::default(), held));
+        }
+        let Some((row, name, held)) = slot else { return Ok(()) };
+        if R::GROWS {
+            held.add(steps)?;
+        }
         let metric = if cells.has_histograms() { labels.metric_name() } else { "" };
         row.add(cells, metric, &self.context, notes);
         name.add(cells, drop_name);
+        Ok(())
     }
 
     fn finish<'v, R: Row>(
@@ -180,9 +190,12 @@ impl Fold<'_> {
         for part in parts {
             for (mine, theirs) in merged.iter_mut().zip(part) {
                 match (&mut *mine, theirs) {
-                    (Some((row, name)), Some((other, other_name))) => {
+                    (Some((row, name, held)), Some((other, other_name, other_held))) => {
                         row.merge(other, &self.context, notes);
                         name.join(other_name);
+                        if R::GROWS {
+                            held.join(other_held);
+                        }
                     }
                     (empty, Some(theirs)) => *empty = Some(theirs),
                     _ => {}
@@ -191,7 +204,7 @@ impl Fold<'_> {
         }
         let mut series = Vec::with_capacity(merged.len());
         for (labels, group) in groups.labels.into_iter().zip(merged) {
-            let Some((row, name)) = group else { continue };
+            let Some((row, name, _)) = group else { continue };
             series.push(Series { labels, drop_name: name.drop, cells: row.finish(&self.context, notes) });
         }
         Ok(Vector::Ready(Ready::new(self.query, series)?))
@@ -212,9 +225,11 @@ pub(super) fn count_values<'a>(
     }
     let grouping = Grouping { labels: &names, without: plan.without };
     let mut rows: indexmap::IndexMap<Labels, (Vec<f64>, Bits)> = indexmap::IndexMap::new();
+    let mut held = query.held();
     vector.for_each(query, frame.steps, notes, |series, _| {
         // A series repeats its values: labels are made once for each.
         let mut known: HashMap<String, usize> = HashMap::new();
+        query.check()?;
         for step in series.cells.present().ones() {
             let text = match series.cells.histogram(step) {
                 Some(histogram) => histogram.to_string(),
@@ -227,6 +242,7 @@ pub(super) fn count_values<'a>(
                 entry.or_insert_with(|| (vec![0.0; frame.steps], Bits::none(frame.steps)));
                 index
             });
+            held.grow_to(rows.len() as u64 * (frame.steps as u64 / 2 + 16))?;
             let (counts, present) = &mut rows[row];
             counts[step] += 1.0;
             present.set(step);

@@ -226,7 +226,7 @@ impl<'q> Evaluator<'q> {
                 (input, selector.reference, range.range, selector.edges)
             }
             PlanKind::Subquery(subquery) => {
-                let inner = self.subquery_frame(subquery, frame);
+                let inner = self.subquery_frame(subquery, frame)?;
                 let vector = self.eval_inner(&subquery.expr, inner, notes)?.into_lazy();
                 (Input::Inner { vector, frame: inner }, subquery.reference, subquery.range, Edges::Plain)
             }
@@ -239,6 +239,7 @@ impl<'q> Evaluator<'q> {
             }
         }
         Ok(Vector::Lazy(Box::new(Windowed {
+            query: self.query,
             input,
             function: over.function,
             frame,

@@ -325,12 +325,15 @@ impl<'q> Evaluator<'q> {
     }
 
     /// The times at which a subquery is evaluated: multiples of its step.
-    pub(super) fn subquery_frame(self, subquery: &SubqueryPlan, frame: Frame) -> Frame {
+    pub(super) fn subquery_frame(self, subquery: &SubqueryPlan, frame: Frame) -> Result<Frame, EvalError> {
         let step = if subquery.step > 0 { subquery.step } else { self.query.options.default_subquery_step.max(1) };
         let end = subquery.reference.of(frame.last());
         let begin = subquery.reference.of(frame.start).saturating_sub(subquery.range);
         let start = begin.div_euclid(step).saturating_mul(step).saturating_add(step);
-        Frame::new(start, end, step)
+        let frame = Frame::new(start, end, step);
+        // Each step takes memory even where there is no sample.
+        self.query.held().add(frame.steps as u64)?;
+        Ok(frame)
     }
 
     /// A query whose result is a range vector: its samples as they are.
@@ -340,7 +343,7 @@ impl<'q> Evaluator<'q> {
             PlanKind::Group(inner) => return self.matrix(inner, time, notes),
             PlanKind::Range(range) => self.raw_samples(range, frame, notes)?,
             PlanKind::Subquery(subquery) => {
-                let frame = self.subquery_frame(subquery, frame);
+                let frame = self.subquery_frame(subquery, frame)?;
                 let vector = self.eval_inner(&subquery.expr, frame, notes)?;
                 let series = finish(vector.ready(self.query, frame.steps, notes)?)?;
                 series.iter().map(|series| points(series, frame)).collect()
@@ -382,6 +385,7 @@ impl<'q> Evaluator<'q> {
                 self.query.check()?;
                 let mut column = work.column();
                 set.read(index, &mut column)?;
+                work.count(&column)?;
                 held.add(column.len() as u64)?;
                 if selector.stats_only {
                     keep_statistics(&mut column);

@@ -145,10 +145,11 @@ pub(super) fn arithmetic(
     many.iter().for_each(|series| any_many.or(&series.cells.present()));
     for (signature, (many, one)) in groups.iter().enumerate() {
         query.check()?;
-        if one.len() > 1 {
-            matcher.find_duplicates(one, (!fills).then_some(&any_many));
+        if one.len() > 1 && matcher.find_duplicates(one, (!fills).then_some(&any_many)) {
+            // The query fails: what else there is to find in this group is not worth its pairs.
+            continue;
         }
-        matcher.group(signature, many, one);
+        matcher.group(query, signature, (many, one))?;
     }
     matcher.finish(query, span, notes)
 }
@@ -156,7 +157,8 @@ pub(super) fn arithmetic(
 impl Matcher<'_> {
     /// Two series of one signature at one step on the side where it must be unique. Nothing is looked at where the
     /// other side is empty.
-    fn find_duplicates(&mut self, one: &[usize], other: Option<&Bits>) {
+    fn find_duplicates(&mut self, one: &[usize], other: Option<&Bits>) -> bool {
+        let mut found = false;
         let mut seen = Bits::none(self.frame.steps);
         for (position, index) in one.iter().enumerate() {
             let mut present = self.one[*index].cells.present();
@@ -171,10 +173,12 @@ impl Matcher<'_> {
                 if let Some(before) = before {
                     let message = self.duplicate_message(*before, *index);
                     self.clash((step, 0, *index), message);
+                    found = true;
                 }
             }
             seen.or(&present);
         }
+        found
     }
 
     fn duplicate_message(&self, before: usize, index: usize) -> String {
@@ -196,7 +200,12 @@ impl Matcher<'_> {
     }
 
     /// All series of one signature.
-    fn group(&mut self, signature: usize, many: &[usize], one: &[usize]) {
+    fn group(
+        &mut self,
+        query: &Query<'_>,
+        signature: usize,
+        (many, one): (&[usize], &[usize]),
+    ) -> Result<(), EvalError> {
         // The fill of a missing series is named by its side; the side that may have many can be either.
         let fills = [self.matching.fill_right, self.matching.fill_left];
         let [fill_one, fill_many] = fills;
@@ -205,6 +214,7 @@ impl Matcher<'_> {
         for index in many {
             let series = &all_many[*index];
             for other in one {
+                query.check()?;
                 let other = &all_one[*other];
                 self.pair(
                     (signature, *index),
@@ -225,7 +235,7 @@ impl Matcher<'_> {
                 }
             }
         }
-        let Some(fill) = fill_many else { return };
+        let Some(fill) = fill_many else { return Ok(()) };
         for index in one {
             let series = &all_one[*index];
             let mut missing = series.cells.present();
@@ -240,6 +250,7 @@ impl Matcher<'_> {
             let order = all_many.len() + index;
             self.pair((signature, order), (&labels, &filled), (&series.labels, &cells), &mut taken);
         }
+        Ok(())
     }
 
     /// Applies the operator to one series of each side.

@@ -77,6 +77,7 @@ pub(super) fn quantile_over_time(
     }
     if is_sparse(values.len(), windows.float_bounds) {
         for step in steps {
+            windows.check()?;
             scratch.clear();
             scratch.extend_from_slice(&values[windows.floats_at(step)]);
             cells.set_float(step, quantile(quantiles[step], scratch));
@@ -85,6 +86,7 @@ pub(super) fn quantile_over_time(
     }
     let mut sorted = Sorted::default();
     for step in steps {
+        windows.check()?;
         sorted.move_to(values, windows.floats_at(step));
         let value = match Rank::of(quantiles[step], sorted.keys.len()) {
             Err(value) => value,
@@ -171,6 +173,7 @@ pub(super) fn mad_over_time(
 ) -> Done {
     let scratch = &mut buffers.numbers;
     for step in windows.float_steps(1, notes) {
+        windows.check()?;
         scratch.clear();
         scratch.extend_from_slice(&windows.floats.values[windows.floats_at(step)]);
         // A NaN makes the median undefined, and with it the deviations from it.

@@ -17,16 +17,14 @@ use super::windows::Windows;
 type Done = Result<(), EvalError>;
 
 pub(super) fn sum(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
-    floats_or_histograms(windows, cells, notes, false);
-    Ok(())
+    floats_or_histograms(windows, cells, notes, false)
 }
 
 pub(super) fn avg(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
-    floats_or_histograms(windows, cells, notes, true);
-    Ok(())
+    floats_or_histograms(windows, cells, notes, true)
 }
 
-fn floats_or_histograms(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, mean: bool) {
+fn floats_or_histograms(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, mean: bool) -> Done {
     let values = &windows.floats.values;
     let lift = |at: usize| Compensated::from(values[at]);
     fold_windows(values.len(), windows.float_bounds, lift, joined, |step, sum| {
@@ -43,13 +41,14 @@ fn floats_or_histograms(windows: &Windows<'_>, cells: &mut Cells, notes: &mut No
         cells.set_float(step, value);
     });
     if windows.histograms.times.is_empty() {
-        return;
+        return Ok(());
     }
     for step in 0..windows.frame.steps {
         let window = windows.histograms_at(step);
         if window.is_empty() {
             continue;
         }
+        windows.check()?;
         if !windows.floats_at(step).is_empty() {
             cells.remove(step);
             notes.mixed_types(windows.metric, windows.span);
@@ -59,6 +58,7 @@ fn floats_or_histograms(windows: &Windows<'_>, cells: &mut Cells, notes: &mut No
             cells.set_histogram(step, Arc::new(result));
         }
     }
+    Ok(())
 }
 
 /// A mean that does not overflow where the sum does.

@@ -90,6 +90,11 @@ impl Held {
         self.budget.take(samples)
     }
 
+    /// Counts for at least this many samples.
+    pub(super) fn grow_to(&mut self, samples: u64) -> Result<(), EvalError> {
+        if samples > self.samples { self.add(samples - self.samples) } else { Ok(()) }
+    }
+
     pub(super) fn join(&mut self, mut other: Self) {
         self.samples += std::mem::take(&mut other.samples);
     }
@@ -217,6 +222,8 @@ pub(super) struct Work<'q> {
     columns: Vec<Column>,
     spare: Vec<Cells>,
     samples: u64,
+    /// Counts the largest column: its memory is kept.
+    held: Held,
 }
 
 /// Buffers of the window functions.
@@ -258,6 +265,7 @@ impl<'q> Work<'q> {
             columns: Vec::new(),
             spare: Vec::new(),
             samples: 0,
+            held: query.held(),
         }
     }
 
@@ -269,8 +277,19 @@ impl<'q> Work<'q> {
     }
 
     pub(super) fn return_column(&mut self, column: Column) {
-        self.samples += column.len() as u64;
         self.columns.push(column);
+    }
+
+    /// Counts the samples of a column that was just read.
+    pub(super) fn count(&mut self, column: &Column) -> Result<(), EvalError> {
+        let samples = column.len() as u64;
+        self.samples += samples;
+        self.held.grow_to(samples)
+    }
+
+    /// Counts memory that this thread keeps, in samples.
+    pub(super) fn reserve(&mut self, samples: u64) -> Result<(), EvalError> {
+        self.held.grow_to(samples)
     }
 
     pub(super) fn cells(&mut self) -> Cells {

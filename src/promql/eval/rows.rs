@@ -22,6 +22,9 @@ pub(super) struct Context<'a> {
 
 /// A group in the making. Rows of parts of the series are merged in the order of the parts.
 pub(super) trait Row: Sized + Send {
+    /// Whether each series takes memory.
+    const GROWS: bool = false;
+
     fn new(context: &Context<'_>) -> Self;
 
     /// Takes in one series. `metric` is its name, for notes.
@@ -409,6 +412,8 @@ impl Row for SpreadRow {
 pub(super) struct QuantileRow(Vec<(Vec<f64>, Bits)>);
 
 impl Row for QuantileRow {
+    const GROWS: bool = true;
+
     fn new(_: &Context<'_>) -> Self {
         Self(Vec::new())
     }

@@ -55,6 +55,7 @@ impl Lazy for Scan {
     fn fill(&self, index: usize, work: &mut Work<'_>, cells: &mut Cells) -> Result<(), EvalError> {
         let mut column = work.column();
         self.set.read(index, &mut column)?;
+        work.count(&column)?;
         if self.stats_only {
             keep_statistics(&mut column);
         }

@@ -170,6 +170,7 @@ pub(super) fn double_exponential(windows: &Windows<'_>, cells: &mut Cells, notes
         if window.is_empty() && windows.histograms_at(step).is_empty() {
             continue;
         }
+        windows.check()?;
         let (smoothing, trend) = (windows.args[0][step], windows.args[1][step]);
         for (name, factor, letters) in [("smoothing", smoothing, "sf"), ("trend", trend, "tf")] {
             if factor <= 0.0 || factor >= 1.0 {

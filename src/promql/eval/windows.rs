@@ -13,7 +13,7 @@ use super::cells::Cells;
 use super::error::EvalError;
 use super::notes::Notes;
 use super::plan::Reference;
-use super::query::{Buffers, Frame, KnownBounds, Set, Work};
+use super::query::{Buffers, Frame, KnownBounds, Query, Set, Work};
 use super::scan::{Cursor, keep_statistics};
 use super::vector::Lazy;
 
@@ -51,6 +51,7 @@ pub(super) struct Windows<'a> {
     pub(super) metric: &'a str,
     /// Of the first argument.
     pub(super) span: Span,
+    pub(super) query: &'a Query<'a>,
 }
 
 impl Windows<'_> {
@@ -65,6 +66,12 @@ impl Windows<'_> {
     #[inline]
     pub(super) fn histograms_at(&self, step: usize) -> Range<usize> {
         self.histogram_bounds.get(step).map_or(0..0, |bounds| bounds.start as usize..bounds.end as usize)
+    }
+
+    /// For functions whose time grows with the samples of each window: whether the query is to stop.
+    #[inline]
+    pub(super) fn check(&self) -> Result<(), EvalError> {
+        self.query.check()
     }
 
     /// The end of a step's window; it begins `range` before, exclusive.
@@ -105,6 +112,7 @@ pub(super) enum Input<'a> {
 
 /// A function over windows, one series at a time.
 pub(super) struct Windowed<'a> {
+    pub(super) query: &'a Query<'a>,
     pub(super) input: Input<'a>,
     pub(super) function: WindowFunction,
     pub(super) frame: Frame,
@@ -170,6 +178,7 @@ impl Lazy for Windowed<'_> {
             args: &self.args,
             metric,
             span: self.span,
+            query: self.query,
         };
         (self.function)(&windows, cells, &mut work.notes, &mut scratch.buffers)?;
         if self.wants_counter && !metric.is_empty() && !named_as_counter(metric) && !cells.floats.is_empty() {
@@ -196,6 +205,7 @@ impl Windowed<'_> {
         match &self.input {
             Input::Set { set, stats_only } => {
                 set.read(index, column)?;
+                work.count(column)?;
                 if *stats_only {
                     keep_statistics(column);
                 }
@@ -206,6 +216,8 @@ impl Windowed<'_> {
                 vector.fill(index, work, &mut inner)?;
                 as_samples(&inner, *frame, column);
                 work.return_cells(inner);
+                // Cells and column: each step takes as much as two samples.
+                work.reserve(frame.steps as u64 * 2)?;
             }
         }
         Ok(())
