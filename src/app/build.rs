@@ -22,6 +22,7 @@ use crate::base::drain::Drain;
 use crate::base::rng::Rng;
 use crate::base::tasks::{TaskKind, Tasks};
 use crate::ingest::otlp;
+use crate::ingest::scrape::{self, Scraper};
 use crate::metrics::{self, Seams, Store};
 use crate::query::Queries;
 use crate::rules::manager::Rules;
@@ -29,12 +30,12 @@ use crate::server::listen::{self, ListenCounters, ListenLimits, Serving};
 use crate::telemetry;
 
 /// Everything that runs.
-#[derive(Debug)]
 pub struct Daemon {
     pub store: Arc<Store>,
     pub instance: Arc<Instance>,
     pub rules: Rules,
     pub addresses: Addresses,
+    scraper: Arc<Scraper>,
     otlp: Arc<otlp::Receiver>,
     tasks: Tasks,
     drain: Drain,
@@ -74,6 +75,12 @@ impl Daemon {
         let otlp = otlp::Receiver::new(Arc::clone(&store), clock.clone(), limits, config.otlp.clone());
         let otlp = Arc::new(otlp);
         let drain = Drain::default();
+        let scraper = Arc::new(Scraper::new(scrape::Seams {
+            store: Arc::clone(&store),
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+            drain: drain.clone(),
+        }));
         let around = Around { store: &store, tasks: &tasks, drain: &drain, clock: &clock, data: &options.data };
         let rules = rules::build(&around, &config.own.query);
         let parts = Parts {
@@ -85,8 +92,18 @@ impl Daemon {
             clock: clock.clone(),
         };
         let routers = parts.routers(&config.own);
-        let mut daemon =
-            Self { store, instance, otlp, rules, addresses, tasks, drain, listeners: Vec::new(), workers: Vec::new() };
+        let mut daemon = Self {
+            store,
+            instance,
+            otlp,
+            rules,
+            scraper,
+            addresses,
+            tasks,
+            drain,
+            listeners: Vec::new(),
+            workers: Vec::new(),
+        };
         let limits = ListenLimits { connections_max: config.own.listen.connections_max, ..ListenLimits::default() };
         let mut counters = Vec::new();
         for (name, listener, router) in [
@@ -103,17 +120,22 @@ impl Daemon {
         telemetry::process::collect_into(telemetry::registry(), clock.now() as f64 / 1000.0);
         collected.register(telemetry::registry());
         daemon.work(options, &clock);
-        daemon.apply(config);
+        daemon.apply(config).map_err(StartError::Apply)?;
         daemon.instance.set_phase(Phase::Ready);
         Ok(daemon)
     }
 
-    /// Makes the parts of a configuration that may change while running the ones in force. Cannot fail: what can be
-    /// wrong with a configuration was found while loading it.
-    pub fn apply(&self, config: &Config) {
+    /// Makes the parts of a configuration that may change while running the ones in force. What fails (a file with a
+    /// password that is gone) fails before anything changes.
+    pub fn apply(&self, config: &Config) -> Result<(), String> {
+        let defaults = config.global.scrape_defaults();
+        let jobs = self.scraper.prepare(&config.scrape_configs, &defaults, &config.folder);
+        let jobs = jobs.map_err(|error| error.to_string())?;
         self.instance.external_labels.store(Arc::new(config.global.external_labels.clone()));
         self.otlp.reload(config.otlp.clone());
         rules::apply(&self.rules, config, format!("http://{}", self.addresses.main));
+        self.scraper.apply(jobs);
+        Ok(())
     }
 
     fn listen(&mut self, listener: TcpListener, router: Router, limits: ListenLimits) -> Arc<ListenCounters> {

@@ -24,6 +24,8 @@ pub enum StartError {
     MainOff,
     #[error("--data {}: {why}", path.display())]
     Data { path: PathBuf, why: String },
+    #[error("configuration: {0}")]
+    Apply(String),
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
 }

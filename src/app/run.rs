@@ -64,7 +64,8 @@ async fn live(options: Options, loaded: Loaded, clock: Clock) -> Result<(), Star
 
 /// One reload, all or nothing.
 fn read_again(options: &Options, daemon: &Daemon, running: &mut Config, now: i64) -> Result<(), String> {
-    match load(options) {
+    let read = load(options).map_err(|error| error.to_string());
+    match read.and_then(|loaded| daemon.apply(&loaded.config).map(|()| loaded)) {
         Ok(loaded) => {
             for note in &loaded.notes {
                 tracing::info!("{note}");
@@ -73,7 +74,6 @@ fn read_again(options: &Options, daemon: &Daemon, running: &mut Config, now: i64
             if !waiting.is_empty() {
                 tracing::warn!(settings = waiting.join(", "), "these settings change at the next start");
             }
-            daemon.apply(&loaded.config);
             daemon.instance.reloaded(now, Some(loaded.config.text.clone()));
             *running = loaded.config;
             tracing::info!("configuration read again");
@@ -81,8 +81,8 @@ fn read_again(options: &Options, daemon: &Daemon, running: &mut Config, now: i64
         }
         Err(error) => {
             daemon.instance.reloaded(now, None);
-            tracing::error!(%error, "configuration not read again: the one before stays in force");
-            Err(error.to_string())
+            tracing::error!(error, "configuration not read again: the one before stays in force");
+            Err(error)
         }
     }
 }

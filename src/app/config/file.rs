@@ -8,7 +8,10 @@ use serde_json::Value;
 use crate::app::config::list;
 use crate::app::config::own::Own;
 use crate::base::units::{ByteSize, Period};
+use crate::ingest::exposition::Format;
 use crate::ingest::otlp;
+use crate::ingest::relabel::NameValidation;
+use crate::ingest::scrape::config as scrape;
 
 /// A prometheus.yml.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -22,7 +25,7 @@ pub struct File {
     #[serde(deserialize_with = "list")]
     pub scrape_config_files: Vec<String>,
     #[serde(deserialize_with = "list")]
-    pub scrape_configs: Vec<Value>,
+    pub scrape_configs: Vec<scrape::Config>,
     pub storage: Storage,
     pub tracing: Option<Value>,
     #[serde(deserialize_with = "list")]
@@ -39,7 +42,7 @@ pub struct File {
 #[serde(deny_unknown_fields, default)]
 pub struct ScrapeFile {
     #[serde(deserialize_with = "list")]
-    pub scrape_configs: Vec<Value>,
+    pub scrape_configs: Vec<scrape::Config>,
 }
 
 /// `global`: defaults of every scrape config and rule group.
@@ -48,7 +51,7 @@ pub struct ScrapeFile {
 pub struct Global {
     pub scrape_interval: Period,
     pub scrape_timeout: Option<Period>,
-    pub scrape_protocols: Option<Vec<String>>,
+    pub scrape_protocols: Option<Vec<Format>>,
     pub evaluation_interval: Period,
     pub rule_query_offset: Period,
     pub external_labels: BTreeMap<String, String>,
@@ -61,8 +64,8 @@ pub struct Global {
     pub label_value_length_limit: u64,
     pub target_limit: u64,
     pub keep_dropped_targets: u64,
-    pub metric_name_validation_scheme: Option<String>,
-    pub metric_name_escaping_scheme: Option<String>,
+    pub metric_name_validation_scheme: Option<NameValidation>,
+    pub metric_name_escaping_scheme: Option<scrape::Escaping>,
     pub scrape_native_histograms: Option<bool>,
     pub convert_classic_histograms_to_nhcb: bool,
     pub always_scrape_classic_histograms: bool,
@@ -94,6 +97,30 @@ impl Default for Global {
             convert_classic_histograms_to_nhcb: false,
             always_scrape_classic_histograms: false,
             extra_scrape_metrics: None,
+        }
+    }
+}
+
+impl Global {
+    /// What scrape jobs inherit.
+    pub fn scrape_defaults(&self) -> scrape::Defaults {
+        scrape::Defaults {
+            interval: self.scrape_interval,
+            timeout: self.scrape_timeout,
+            protocols: self.scrape_protocols.clone(),
+            body_size_limit: self.body_size_limit,
+            sample_limit: self.sample_limit,
+            target_limit: self.target_limit,
+            label_limit: self.label_limit,
+            label_name_length_limit: self.label_name_length_limit,
+            label_value_length_limit: self.label_value_length_limit,
+            keep_dropped_targets: self.keep_dropped_targets,
+            native_histograms: self.scrape_native_histograms.unwrap_or_default(),
+            convert_classic_histograms: self.convert_classic_histograms_to_nhcb,
+            keep_classic_histograms: self.always_scrape_classic_histograms,
+            extra_metrics: self.extra_scrape_metrics.unwrap_or_default(),
+            names: self.metric_name_validation_scheme.unwrap_or_default(),
+            escaping: self.metric_name_escaping_scheme,
         }
     }
 }

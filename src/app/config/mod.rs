@@ -20,7 +20,7 @@ use crate::app::config::file::{File, Global, ScrapeFile};
 use crate::app::config::own::Own;
 use crate::base::glob;
 use crate::base::yaml::{self, YamlError};
-use crate::ingest::otlp;
+use crate::ingest::{otlp, scrape};
 use crate::rules::file as rules;
 use crate::rules::rule::GroupSpec;
 
@@ -34,7 +34,10 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     pub global: Global,
-    pub scrape_configs: Vec<serde_json::Value>,
+    /// All scrape jobs, checked.
+    pub scrape_configs: Vec<scrape::config::Config>,
+    /// Where relative paths start from.
+    pub folder: PathBuf,
     /// Groups of all rule files, checked.
     pub rule_groups: Vec<GroupSpec>,
     pub otlp: otlp::config::Config,
@@ -69,6 +72,8 @@ pub fn load(path: &Path) -> Result<Loaded, YamlError> {
             scrape_configs.extend(more.scrape_configs);
         }
     }
+    scrape::check(&scrape_configs, &file.global.scrape_defaults(), folder)
+        .map_err(|error| YamlError::whole_file(&name, error.to_string()))?;
     let own = load_own(&name, folder, file.novascope)?;
     for (section, present) in [
         ("remote_write", !file.remote_write.is_empty()),
@@ -82,6 +87,7 @@ pub fn load(path: &Path) -> Result<Loaded, YamlError> {
     let config = Config {
         global: file.global,
         scrape_configs,
+        folder: folder.to_owned(),
         rule_groups,
         otlp: file.otlp.unwrap_or_default(),
         own,

@@ -43,7 +43,11 @@ async fn groups_with_their_rules_and_alerts() {
 async fn filters_and_pages() {
     check("/api/v1/rules?type=record&rule_group[]=one", expect![[r#"{"status":"success","data":{"groups":[{"name":"one","file":"rules.yml","rules":[{"name":"up:sum","query":"vector(2)","health":"ok","evaluationTime":0.0,"lastEvaluation":"2023-11-14T22:13:20Z","type":"recording"}],"interval":90,"limit":0,"evaluationTime":0.0,"lastEvaluation":"0001-01-01T00:00:00Z"}]}}"#]]).await;
     check("/api/v1/rules?match[]={severity=%22page%22}&exclude_alerts=1", expect![[r#"{"status":"success","data":{"groups":[{"name":"one","file":"rules.yml","rules":[{"state":"pending","name":"Always","query":"vector(1)","duration":60,"keepFiringFor":0,"labels":{"severity":"page"},"annotations":{"text":"is {{ $value }}"},"alerts":null,"health":"ok","evaluationTime":0.0,"lastEvaluation":"2023-11-14T22:13:20Z","type":"alerting"}],"interval":90,"limit":0,"evaluationTime":0.0,"lastEvaluation":"0001-01-01T00:00:00Z"}]}}"#]]).await;
-    check("/api/v1/rules?rule_name[]=Never&group_limit=1&file[]=other.yml", expect![[r#"{"status":"success","data":{"groups":[]}}"#]]).await;
+    check(
+        "/api/v1/rules?rule_name[]=Never&group_limit=1&file[]=other.yml",
+        expect![[r#"{"status":"success","data":{"groups":[]}}"#]],
+    )
+    .await;
     check(
         "/api/v1/rules?type=alert&rule_name[]=Always&rule_name[]=Never&group_limit=1&exclude_alerts=t",
         expect![[r#"{"status":"success","data":{"groups":[{"name":"one","file":"rules.yml","rules":[{"state":"pending","name":"Always","query":"vector(1)","duration":60,"keepFiringFor":0,"labels":{"severity":"page"},"annotations":{"text":"is {{ $value }}"},"alerts":null,"health":"ok","evaluationTime":0.0,"lastEvaluation":"2023-11-14T22:13:20Z","type":"alerting"}],"interval":90,"limit":0,"evaluationTime":0.0,"lastEvaluation":"0001-01-01T00:00:00Z"}],"groupNextToken":"da5cf130f39f56e52a38621176e740ff"}}"#]],
