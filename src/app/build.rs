@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::api::instance::{Instance, Phase, Reload};
+use crate::app::alerting;
 use crate::app::bind::Bound;
 use crate::app::collect::Collected;
 use crate::app::config::Config;
@@ -24,8 +25,11 @@ use crate::base::tasks::{TaskKind, Tasks};
 use crate::ingest::otlp;
 use crate::ingest::scrape::{self, Scraper};
 use crate::metrics::{self, Seams, Store};
+use crate::model::labels::Labels;
+use crate::notify::notifier::Notifier;
 use crate::query::Queries;
 use crate::rules::manager::Rules;
+use crate::rules::seam::AlertSink;
 use crate::server::listen::{self, ListenCounters, ListenLimits, Serving};
 use crate::telemetry;
 
@@ -34,6 +38,8 @@ pub struct Daemon {
     pub store: Arc<Store>,
     pub instance: Arc<Instance>,
     pub rules: Rules,
+    notifier: Notifier,
+    sink: Arc<alerting::ToNotifier>,
     pub addresses: Addresses,
     scraper: Arc<Scraper>,
     otlp: Arc<otlp::Receiver>,
@@ -81,10 +87,22 @@ impl Daemon {
             clock: clock.clone(),
             drain: drain.clone(),
         }));
-        let around = Around { store: &store, tasks: &tasks, drain: &drain, clock: &clock, data: &options.data };
+        let external_url = format!("http://{}", addresses.main);
+        let notifier = alerting::open(config.alerting.clone(), &options.data, &external_url, (&clock, &tasks, &drain))
+            .map_err(|error| StartError::Alerting(error.to_string()))?;
+        let sink = alerting::sink(&notifier, &external_url);
+        let around = Around {
+            store: &store,
+            tasks: &tasks,
+            drain: &drain,
+            clock: &clock,
+            data: &options.data,
+            sink: Arc::clone(&sink) as Arc<dyn AlertSink>,
+        };
         let rules = rules::build(&around, &config.own.query);
         let parts = Parts {
             rules: rules.clone(),
+            notifier: notifier.clone(),
             store: Arc::clone(&store),
             queries,
             instance: Arc::clone(&instance),
@@ -98,6 +116,8 @@ impl Daemon {
             otlp,
             rules,
             scraper,
+            notifier,
+            sink,
             addresses,
             tasks,
             drain,
@@ -131,8 +151,10 @@ impl Daemon {
         let defaults = config.global.scrape_defaults();
         let jobs = self.scraper.prepare(&config.scrape_configs, &defaults, &config.folder);
         let jobs = jobs.map_err(|error| error.to_string())?;
+        self.notifier.reload(config.alerting.clone()).map_err(|error| error.to_string())?;
         self.instance.external_labels.store(Arc::new(config.global.external_labels.clone()));
         self.otlp.reload(config.otlp.clone());
+        self.sink.external_labels.store(Arc::new(Labels::from_pairs(&config.global.external_labels)));
         rules::apply(&self.rules, config, format!("http://{}", self.addresses.main));
         self.scraper.apply(jobs);
         Ok(())
@@ -156,6 +178,7 @@ impl Daemon {
         let mut workers = vec![
             self.tasks.spawn(TaskKind::Maintenance, pulse().maintain()),
             self.tasks.spawn(TaskKind::RuleGroup, self.rules.clone().keep_saved()),
+            self.tasks.spawn(TaskKind::Notification, self.notifier.clone().run()),
         ];
         if options.own {
             let instance = self.addresses.main.to_string();

@@ -26,6 +26,8 @@ pub enum StartError {
     Data { path: PathBuf, why: String },
     #[error("configuration: {0}")]
     Apply(String),
+    #[error("alerting: {0}")]
+    Alerting(String),
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
 }

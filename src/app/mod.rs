@@ -6,6 +6,7 @@
 //!
 //! Nothing here knows a protocol or a format: it only joins what lower rows offer.
 
+mod alerting;
 pub mod bind;
 pub mod build;
 pub mod collect;

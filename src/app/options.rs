@@ -15,6 +15,8 @@ use crate::telemetry::logs::LogFormat;
 pub struct Options {
     pub config_file: Option<PathBuf>,
     pub data: PathBuf,
+    /// An alertmanager.yml.
+    pub alertmanager_config_file: Option<PathBuf>,
     pub listen: Listen,
     pub otlp_grpc_listen: Listen,
     pub otlp_http_listen: Listen,
@@ -121,6 +123,10 @@ impl Options {
     pub fn flags(&self) -> Vec<(String, String)> {
         let or_config = |value: Option<String>| value.unwrap_or_default();
         [
+            (
+                "alertmanager.config-file",
+                or_config(self.alertmanager_config_file.as_ref().map(|path| path.display().to_string())),
+            ),
             ("config.file", or_config(self.config_file.as_ref().map(|path| path.display().to_string()))),
             ("data", self.data.display().to_string()),
             ("dedup-interval", or_config(self.dedup_interval.map(|period| period.to_string()))),

@@ -11,12 +11,14 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
+use crate::api::alertmanager::{self, Alertmanager};
 use crate::api::instance::Instance;
 use crate::api::prometheus::Prometheus;
 use crate::app::config::own::Own;
 use crate::base::clock::Clock;
 use crate::ingest::{import, otlp, remote_write};
 use crate::metrics::Store;
+use crate::notify::notifier::Notifier;
 use crate::query::Queries;
 use crate::rules::manager::Rules;
 use crate::server::cors::Cors;
@@ -33,6 +35,7 @@ pub struct Parts {
     pub otlp: Arc<otlp::Receiver>,
     pub clock: Clock,
     pub rules: Rules,
+    pub notifier: Notifier,
 }
 
 /// A router for each port.
@@ -55,7 +58,9 @@ impl Parts {
         };
         let write = remote_write::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits);
         let import = import::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits);
+        let alertmanager = Alertmanager { notifier: self.notifier.clone(), instance: Arc::clone(&self.instance) };
         let main = crate::api::router(prometheus)
+            .merge(alertmanager::routes(alertmanager))
             .merge(remote_write::routes(Arc::new(write)))
             .merge(import::routes(Arc::new(import)))
             .merge(otlp::routes(Arc::clone(&self.otlp)))

@@ -14,7 +14,7 @@ use crate::query::config::Config as QueryConfig;
 use crate::rules::expansion::Surroundings;
 use crate::rules::group::World;
 use crate::rules::manager::{Rules, Seams};
-use crate::rules::seam::NoSink;
+use crate::rules::seam::AlertSink;
 use crate::rules::snapshot::SnapshotFile;
 use crate::rules::store::StoreBackend;
 
@@ -29,6 +29,8 @@ pub(crate) struct Around<'a> {
     pub(crate) clock: &'a Clock,
     /// The data folder of the process.
     pub(crate) data: &'a Path,
+    /// Who takes alerts.
+    pub(crate) sink: Arc<dyn AlertSink>,
 }
 
 /// A manager without groups; [`apply`] gives it some.
@@ -48,7 +50,7 @@ pub(crate) fn build(around: &Around<'_>, query: &QueryConfig) -> Rules {
     };
     let world = World {
         backend: Arc::new(StoreBackend::new(Arc::clone(around.store), options)),
-        sink: Arc::new(NoSink),
+        sink: Arc::clone(&around.sink),
         surroundings: Arc::default(),
         clock: around.clock.clone(),
         query_offset: 0,

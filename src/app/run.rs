@@ -23,7 +23,11 @@ pub fn run(options: Options) -> Result<(), StartError> {
 }
 
 fn load(options: &Options) -> Result<Loaded, StartError> {
-    Ok(options.config_file.as_deref().map(config::load).transpose()?.unwrap_or_default())
+    let mut loaded = options.config_file.as_deref().map(config::load).transpose()?.unwrap_or_default();
+    if let Some(path) = &options.alertmanager_config_file {
+        loaded.config.alerting = config::alerting::load(path)?;
+    }
+    Ok(loaded)
 }
 
 async fn live(options: Options, loaded: Loaded, clock: Clock) -> Result<(), StartError> {

@@ -5,6 +5,7 @@
 mod check;
 mod check_data;
 mod check_rules;
+mod import;
 mod inspect;
 mod serve;
 
@@ -36,6 +37,9 @@ enum Command {
     Check(check::Check),
     /// Say what a data folder holds and what its bytes are spent on. Works beside a running daemon.
     Inspect(inspect::Inspect),
+    /// Bring data of other stores into a data folder.
+    #[command(subcommand)]
+    Import(import::Import),
 }
 
 #[derive(Debug, clap::Args)]
@@ -46,6 +50,9 @@ struct Flags {
     /// Folder for everything that is kept; made if missing.
     #[arg(long, env = "NOVASCOPE_DATA", value_name = "DIR", default_value = "./novascope-data")]
     data: PathBuf,
+    /// An alertmanager.yml: who is told of alerts, and when.
+    #[arg(long = "alertmanager.config-file", env = "NOVASCOPE_ALERTMANAGER_CONFIG_FILE", value_name = "FILE")]
+    alertmanager_config_file: Option<PathBuf>,
     /// Main port: every API over HTTP/1.1 and HTTP/2, and gRPC.
     #[arg(long, env = "NOVASCOPE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     listen: Listen,
@@ -96,6 +103,7 @@ impl From<Flags> for Options {
         Self {
             config_file: flags.config_file,
             data: flags.data,
+            alertmanager_config_file: flags.alertmanager_config_file,
             listen: flags.listen,
             otlp_grpc_listen: flags.otlp_grpc_listen,
             otlp_http_listen: flags.otlp_http_listen,
@@ -116,6 +124,7 @@ pub fn main() -> ExitCode {
         None => serve::run(cli.flags.into()),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Inspect(inspect)) => inspect.run(),
+        Some(Command::Import(import)) => import.run(),
     }
 }
 
@@ -144,6 +153,7 @@ mod tests {
         let mut flags: Vec<_> = command.get_arguments().filter_map(|flag| flag.get_long()).collect();
         flags.sort_unstable();
         let expect = [
+            "alertmanager.config-file",
             "config.file",
             "data",
             "dedup-interval",

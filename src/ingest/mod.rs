@@ -7,6 +7,7 @@ pub mod host;
 pub mod import;
 pub mod labels;
 pub mod otlp;
+pub mod prometheus_data;
 pub mod recent;
 pub mod relabel;
 pub mod remote_write;

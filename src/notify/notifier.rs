@@ -22,6 +22,7 @@ use crate::base::disk::Disk;
 use crate::base::drain::Drain;
 use crate::base::rng::Rng;
 use crate::base::tasks::{TaskKind, Tasks};
+use crate::base::yaml;
 use crate::server::client::HttpClient;
 use crate::telemetry::{Counters, Histograms};
 
@@ -58,12 +59,30 @@ pub struct Parts {
     pub external_url: String,
 }
 
+/// What is in force without a file: alerts are listed, grouped and silenced, and nobody is told.
+const NOBODY: &str = "route:\n  receiver: nobody\nreceivers:\n  - name: nobody\n";
+
 /// A configuration file that was read: its text (for the API) and what is in it.
+#[derive(Clone, Debug)]
 pub struct Loaded {
     pub text: String,
     pub config: Config,
     /// Names and texts of the template files.
     pub templates: Vec<(String, String)>,
+}
+
+impl Default for Loaded {
+    /// Alerts are kept, and nobody is told.
+    fn default() -> Self {
+        let config = yaml::read_plain("built-in", NOBODY).expect("the built-in text is a configuration");
+        Self { text: NOBODY.to_owned(), config, templates: Vec::new() }
+    }
+}
+
+impl std::fmt::Debug for Notifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Notifier").finish_non_exhaustive()
+    }
 }
 
 /// Alert delivery. Clones share one state.
@@ -323,7 +342,6 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::base::yaml;
     use crate::model::labels::Labels;
 
     /// A receiver on loopback that answers 503 first, then takes everything.

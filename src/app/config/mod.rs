@@ -7,6 +7,7 @@
 //! Loading reads and checks everything and changes nothing, so a reload that fails leaves the running daemon as it
 //! was. Sections that are accepted without being acted upon are said in [`Loaded::notes`].
 
+pub mod alerting;
 pub mod file;
 pub mod own;
 pub mod redact;
@@ -21,6 +22,7 @@ use crate::app::config::own::Own;
 use crate::base::glob;
 use crate::base::yaml::{self, YamlError};
 use crate::ingest::{otlp, scrape};
+use crate::notify::notifier;
 use crate::rules::file as rules;
 use crate::rules::rule::GroupSpec;
 
@@ -41,6 +43,8 @@ pub struct Config {
     /// Groups of all rule files, checked.
     pub rule_groups: Vec<GroupSpec>,
     pub otlp: otlp::config::Config,
+    /// Who is told of alerts.
+    pub alerting: notifier::Loaded,
     pub own: Own,
     /// The main file with secrets hidden, for `/api/v1/status/config`.
     pub text: String,
@@ -90,6 +94,7 @@ pub fn load(path: &Path) -> Result<Loaded, YamlError> {
         folder: folder.to_owned(),
         rule_groups,
         otlp: file.otlp.unwrap_or_default(),
+        alerting: load_alerting(&own, folder)?,
         own,
         text: redact::secrets(&text),
     };
@@ -113,6 +118,12 @@ fn load_rules(file: &File, folder: &Path, notes: &mut Vec<String>) -> Result<Vec
         }
     }
     Ok(groups)
+}
+
+/// The alertmanager.yml that our settings name, relative to the file that names it.
+fn load_alerting(own: &Own, folder: &Path) -> Result<notifier::Loaded, YamlError> {
+    let file = own.alerting.config_file.as_ref();
+    file.map_or_else(|| Ok(notifier::Loaded::default()), |file| alerting::load(&folder.join(file)))
 }
 
 /// Our settings from the key `novascope` or from the file beside.

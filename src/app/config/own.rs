@@ -1,6 +1,8 @@
 //! Our own settings. config/novascope.example.yml lists every one with its default and its reason; `tests/tidy`
 //! compares the two.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::app::options::Retention;
@@ -17,6 +19,15 @@ pub struct Own {
     pub receive: Receive,
     pub store: Store,
     pub query: query::Config,
+    pub alerting: Alerting,
+}
+
+/// Who is told of alerts.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerting {
+    /// An alertmanager.yml, relative to the file that names it. The flag `--alertmanager.config-file` goes before.
+    pub config_file: Option<PathBuf>,
 }
 
 /// Limits of each listener.
