@@ -7,6 +7,7 @@
 
 mod alerting;
 mod daemon;
+mod hostile;
 mod http;
 mod life;
 mod own;
