@@ -96,15 +96,25 @@ pub fn snappy_block_into<'b>(input: &[u8], limit: usize, buffer: &'b mut Vec<u8>
     Ok(target.get(..written).unwrap_or_default())
 }
 
-fn read_capped(name: &str, decoder: impl Read, input_len: usize, limit: usize) -> Result<Vec<u8>, Failure> {
-    // Usual bodies unfold four to ten times; the vector grows by doubling from there.
-    let mut output = Vec::with_capacity(input_len.saturating_mul(4).min(limit.saturating_add(1)));
-    let cap = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    decoder.take(cap).read_to_end(&mut output).map_err(|error| broken(name, &error))?;
-    if output.len() > limit {
-        return Err(too_large(limit));
+fn read_capped(name: &str, mut decoder: impl Read, input_len: usize, limit: usize) -> Result<Vec<u8>, Failure> {
+    // One byte more than allowed tells a body that ends at the limit from one that goes on.
+    let cap = limit.saturating_add(1);
+    // Usual bodies unfold four to ten times.
+    let mut output = Vec::with_capacity(input_len.saturating_mul(4).clamp(512, cap.max(512)));
+    loop {
+        let room = output.capacity() - output.len();
+        let read = decoder.by_ref().take(room as u64).read_to_end(&mut output).map_err(|error| broken(name, &error))?;
+        if output.len() > limit {
+            return Err(too_large(limit));
+        }
+        if read < room {
+            return Ok(output);
+        }
+        // While the vector moves, both copies are in memory: so it doubles up to half the cap, and then jumps to it.
+        let capacity = output.capacity();
+        let next = if capacity > cap / 4 { cap } else { capacity * 2 };
+        output.reserve_exact(next.saturating_sub(capacity).max(1));
     }
-    Ok(output)
 }
 
 /// The zlib header is a multiple of 31 and names method 8; raw deflate passes by chance once in some thousand, and
