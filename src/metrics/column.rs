@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::codec::chunk::{self, Target};
 use crate::codec::{CodecError, Effort};
 
+use super::packed::Packed;
+
 /// Samples in a sealed chunk: one block of the value codec.
 pub(super) const CHUNK_SAMPLES: usize = 256;
 
@@ -52,7 +54,7 @@ pub(super) struct Open {
     last: i64,
     /// Between samples while they are regular; 0 with fewer than two.
     step: i64,
-    values: Vec<f64>,
+    values: Packed,
     extra: Option<Box<Extra>>,
 }
 
@@ -72,7 +74,7 @@ impl Open {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.values.len() == 0
     }
 
     /// Time of the first sample; meaningless while empty.
@@ -86,7 +88,7 @@ impl Open {
     }
 
     pub(super) fn last_value(&self) -> Option<f64> {
-        self.values.last().copied()
+        self.values.last()
     }
 
     /// Start of the last sample; 0 where unknown or empty.
@@ -193,7 +195,7 @@ impl Open {
     /// The value at exactly this time.
     pub(super) fn find(&self, time: i64) -> Option<f64> {
         let at = self.lower_bound(time);
-        (at < self.len() && self.time(at) == time).then(|| self.values[at])
+        if at < self.len() && self.time(at) == time { self.values.iter().nth(at) } else { None }
     }
 
     /// The first sample at or after a time.
@@ -215,10 +217,10 @@ impl Open {
         let to = if maxt >= self.last { self.len() } else { self.lower_bound(maxt + 1) };
         if self.extra.is_none() && points.starts.is_empty() {
             points.times.extend((from..to).map(|at| self.first + self.step * at as i64));
-            points.values.extend_from_slice(&self.values[from..to]);
+            points.values.extend(self.values.iter().take(to).skip(from));
         } else {
-            for at in from..to {
-                points.push(self.time(at), self.start(at), self.values[at]);
+            for (at, value) in self.values.iter().enumerate().take(to).skip(from) {
+                points.push(self.time(at), self.start(at), value);
             }
         }
     }
@@ -232,12 +234,12 @@ impl Open {
 
     /// Gives back memory that is not in use.
     pub(super) fn shrink(&mut self) {
-        self.values.shrink_to_fit();
+        self.values.shrink();
     }
 
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.values.capacity() * 8
+        self.values.heap_bytes()
             + self
                 .extra
                 .as_ref()

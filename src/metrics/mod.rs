@@ -25,6 +25,7 @@ mod leaving;
 mod matching;
 mod metadata;
 mod order;
+mod packed;
 mod postings;
 mod record;
 mod replay;

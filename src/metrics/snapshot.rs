@@ -10,7 +10,7 @@ use super::store::Shared;
 use crate::codec::bytes::put_varint;
 
 /// Bytes of columns in a frame: what one damaged place costs.
-const FRAME_BYTES: usize = 64 << 10;
+const FRAME_BYTES: usize = 4 << 10;
 
 /// Bytes of definitions in a frame, before compression.
 const DEFINITION_BYTES: usize = 1 << 20;
