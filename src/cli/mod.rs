@@ -8,6 +8,7 @@ mod check_rules;
 mod import;
 mod inspect;
 mod serve;
+mod test_rules;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +41,9 @@ enum Command {
     /// Bring data of other stores into a data folder.
     #[command(subcommand)]
     Import(import::Import),
+    /// Test rules without running anything.
+    #[command(subcommand)]
+    Test(test_rules::Test),
 }
 
 #[derive(Debug, clap::Args)]
@@ -125,6 +129,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(check)) => check.run(),
         Some(Command::Inspect(inspect)) => inspect.run(),
         Some(Command::Import(import)) => import.run(),
+        Some(Command::Test(test)) => test.run(),
     }
 }
 

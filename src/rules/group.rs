@@ -196,7 +196,7 @@ impl Group {
         let shifted = self.shifted(world, time);
         let result = world.backend.query(&rule.query, &rule.expr, shifted).and_then(|vector| match rule.alerting() {
             None => record(rule, vector, self.spec.limit),
-            Some(alerting) => self.alert(world, (index, rule, alerting), vector, time),
+            Some(alerting) => self.alert(world, (index, rule, alerting), &vector, time),
         });
         let took = world.clock.monotonic().saturating_sub(begin);
         Some(Outcome { index, result, started_at, took })
@@ -206,7 +206,7 @@ impl Group {
         &self,
         world: &World,
         (index, rule, alerting): (usize, &Rule, &Alerting),
-        vector: Vec<RuleSample>,
+        vector: &[RuleSample],
         time: Millis,
     ) -> Result<Vec<RuleSample>, String> {
         let expander =

@@ -21,3 +21,4 @@ pub mod schedule;
 pub mod seam;
 pub mod snapshot;
 pub mod store;
+pub mod unit_test;

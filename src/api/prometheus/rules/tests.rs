@@ -20,7 +20,6 @@ groups:
 ";
 
 /// Two groups, evaluated once.
-#[track_caller]
 async fn check(path: &str, expect: Expect) {
     let (api, _folder, world) = parts();
     api.rules.apply(read("rules.yml", RULES, 15_000).unwrap());
@@ -29,7 +28,7 @@ async fn check(path: &str, expect: Expect) {
     }
     let request = Request::get(path).body(Body::empty()).unwrap();
     let body = crate::api::router(api).oneshot(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
-    expect.assert_eq(&String::from_utf8(body.to_vec()).unwrap());
+    expect.assert_eq(std::str::from_utf8(&body).unwrap());
 }
 
 #[tokio::test]
