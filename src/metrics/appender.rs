@@ -49,6 +49,8 @@ pub struct Appender<'a> {
     dedup: i64,
     now_secs: u32,
     read_only: bool,
+    /// The oldest time that was written; `i64::MAX` where nothing was.
+    oldest: i64,
     tally: Tally,
     batch: Batch,
     /// Of frames that were handed to the log already.
@@ -83,6 +85,7 @@ impl<'a> Appender<'a> {
             dedup,
             now_secs: shared.uptime_secs(),
             read_only: shared.read_only().is_some(),
+            oldest: i64::MAX,
             tally: Tally::default(),
             batch,
             tickets: Vec::new(),
@@ -113,6 +116,7 @@ impl<'a> Appender<'a> {
     pub fn float(&mut self, series: SeriesRef, time: i64, start: i64, value: f64) -> Result<(), Refusal> {
         let placed = self.place_float(series, time, start, value);
         let placed = self.counted(placed)?;
+        self.oldest = self.oldest.min(time);
         self.tally.note(placed);
         self.tally.committed.samples += 1;
         self.bound_batch();
@@ -153,6 +157,7 @@ impl<'a> Appender<'a> {
     pub fn histogram(&mut self, series: SeriesRef, time: i64, start: i64, value: &Histogram) -> Result<(), Refusal> {
         let placed = self.place_histogram(series, time, start, value);
         let placed = self.counted(placed)?;
+        self.oldest = self.oldest.min(time);
         self.tally.note(placed);
         self.tally.committed.histograms += 1;
         Ok(())
@@ -253,6 +258,10 @@ impl<'a> Appender<'a> {
 impl Drop for Appender<'_> {
     fn drop(&mut self) {
         self.shared.counters.add(&self.tally);
+        if self.oldest != i64::MAX {
+            // A sample may take the place of one before it in the same dedup window.
+            self.shared.changes.note(self.oldest.saturating_sub(self.dedup));
+        }
         // Without a commit nobody waits, but what is visible now should still be there after a restart.
         self.flush();
         self.shared.keep_batch(std::mem::take(&mut self.batch));

@@ -9,6 +9,7 @@
 //! Data passes: `Store::appender` → `Appender` → shard (`shard`, `series`, `open`) → on `commit` the log. Readers go
 //! `Store::select` → `postings` → `Selection`, which implements `promql::source::SeriesSet`.
 
+pub mod changes;
 pub mod config;
 pub mod refusal;
 

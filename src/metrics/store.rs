@@ -21,6 +21,7 @@ use crate::storage::lock::FolderLock;
 use crate::storage::wal::{Mode, Wal, WalConfig};
 
 use super::appender::{Appender, Origin};
+use super::changes::Changes;
 use super::config::{Config, Durability};
 use super::exemplars::Exemplars;
 use super::flush::Flush;
@@ -70,6 +71,7 @@ pub(super) struct Shared {
     pub exemplars: Exemplars,
     pub families: Families,
     pub counters: Counters,
+    pub changes: Changes,
     pub series_total: AtomicUsize,
     pub next_id: AtomicU64,
     /// `None` in `memory` mode.
@@ -100,6 +102,7 @@ impl Shared {
             exemplars: Exemplars::new(config.exemplar_bytes_max),
             families: Families::new(config.metadata_families_max),
             counters: Counters::default(),
+            changes: Changes::default(),
             series_total: AtomicUsize::new(0),
             next_id: AtomicU64::new(1),
             recovery: LastRecovery::default(),
@@ -252,6 +255,11 @@ impl Store {
         {
             tracing::error!("the committer of the log panicked");
         }
+    }
+
+    /// What has been written lately, for those who keep results.
+    pub fn changes(&self) -> &Changes {
+        &self.shared.changes
     }
 
     /// The settings it was opened with.

@@ -25,6 +25,9 @@ pub struct Config {
     pub points_max: u64,
     /// Memory of all queries together; 0 for a quarter of the machine's memory or the container's limit.
     pub memory: ByteSize,
+    /// Memory for results of range queries that a refreshing dashboard asks again; 0 turns the cache off, absent means a
+    /// hundredth of the machine's memory.
+    pub cache: Option<ByteSize>,
     /// Queries that take at least this long are logged at level info; all are logged at level debug.
     pub log_slower_than: Period,
 }
@@ -40,6 +43,7 @@ impl Default for Config {
             samples_max: 50_000_000,
             points_max: 11_000,
             memory: ByteSize::from_bytes(0),
+            cache: None,
             log_slower_than: Period::from_millis(1_000),
         }
     }
@@ -56,6 +60,11 @@ impl Config {
 const SAMPLE_BYTES: u64 = 16;
 
 impl Config {
+    /// Bytes of the cache of results.
+    pub fn cache_bytes(&self) -> usize {
+        self.cache.unwrap_or_else(|| ByteSize::from_bytes(machine_memory() / 100)).as_usize()
+    }
+
     /// Samples that all queries together may hold.
     pub fn samples_of_all(&self) -> u64 {
         let bytes = if self.memory.as_u64() > 0 { self.memory.as_u64() } else { machine_memory() / 4 };

@@ -1,13 +1,16 @@
-//! PromQL over a source, on a blocking thread.
+//! PromQL over the store, on a blocking thread.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::metrics::Store;
 use crate::model::histogram::Histogram;
 use crate::promql::ast::Expr;
-use crate::promql::eval::{self, ErrorKind, EvalError, MatrixSeries, Outcome, Pool, QueryOptions, QueryValue, Window};
-use crate::promql::source::Source;
+use crate::promql::eval::{
+    self, ErrorKind, EvalError, MatrixSeries, Outcome, Pool, QueryOptions, QueryValue, Stats, Window,
+};
+use crate::query::cache::{Answer, Cache, Key, join, join_notes};
 use crate::query::config::{Config, cores};
 use crate::query::error::QueryError;
 use crate::query::{Job, Queries};
@@ -21,6 +24,8 @@ pub struct Request {
     pub window: Window,
     /// Milliseconds; `None` for the configured look-back.
     pub lookback: Option<i64>,
+    /// Neither take the answer from the cache nor keep it.
+    pub nocache: bool,
 }
 
 /// Where the time went.
@@ -75,25 +80,23 @@ impl Drop for Held {
 
 impl Queries {
     /// Evaluates a query when it is its turn.
-    pub async fn evaluate(&self, source: Arc<dyn Source>, job: Job, request: Request) -> Result<Evaluated, QueryError> {
+    pub async fn evaluate(&self, store: Arc<Store>, job: Job, request: Request) -> Result<Evaluated, QueryError> {
         let clock = self.clock().clone();
-        let config = Arc::clone(&self.config);
         let began = clock.monotonic();
+        let work = Work {
+            config: Arc::clone(&self.config),
+            pool: Arc::clone(&self.pool),
+            cache: self.cache.clone(),
+            store,
+            request,
+        };
         let work_clock = clock.clone();
-        let pool = Arc::clone(&self.pool);
         let (outcome, held, waited, evaluated) = self
             .run(job, move |run| {
                 let began = work_clock.monotonic();
-                let options = QueryOptions { pool: Some(Arc::clone(&pool)), ..options(&config, &request, &run.cancel) };
-                let Request { query, expr, window, .. } = &request;
-                let result = if window.step == 0 {
-                    eval::instant(source.as_ref(), query, expr, window.start, &options)
-                } else {
-                    eval::range(source.as_ref(), query, expr, *window, &options)
-                };
-                let outcome = result.map_err(QueryError::from)?;
+                let outcome = work.evaluate(&run.cancel).map_err(QueryError::from)?;
                 run.add_samples(outcome.stats.samples);
-                let held = Held::new(&pool, &outcome.value);
+                let held = Held::new(&work.pool, &outcome.value);
                 Ok((outcome, held, run.waited, work_clock.monotonic().saturating_sub(began)))
             })
             .await?;
@@ -102,16 +105,77 @@ impl Queries {
     }
 }
 
-fn options(config: &Config, request: &Request, cancel: &Arc<AtomicBool>) -> QueryOptions {
-    QueryOptions {
-        lookback: request.lookback.unwrap_or(config.lookback.as_millis()),
-        default_subquery_step: config.subquery_step.as_millis(),
-        max_samples: config.samples_max,
-        // Prometheus counts intervals, not points: 11,000 of them have one point more.
-        max_points: config.points_max.saturating_add(1),
-        threads: cores(),
-        cancel: Arc::clone(cancel),
-        ..QueryOptions::default()
+/// One evaluation, on its thread.
+struct Work {
+    config: Arc<Config>,
+    pool: Arc<Pool>,
+    cache: Cache,
+    store: Arc<Store>,
+    request: Request,
+}
+
+impl Work {
+    fn evaluate(&self, cancel: &Arc<AtomicBool>) -> Result<Outcome, EvalError> {
+        let options = self.options(cancel);
+        let Request { query, expr, window, nocache, .. } = &self.request;
+        if window.step == 0 {
+            return eval::instant(self.store.as_ref(), query, expr, window.start, &options);
+        }
+        match Key::new(query, expr, *window, options.lookback).filter(|_| !nocache) {
+            Some(key) => self.range_with_cache(key, &options),
+            None => {
+                self.cache.skip();
+                eval::range(self.store.as_ref(), query, expr, *window, &options)
+            }
+        }
+    }
+
+    fn range_with_cache(&self, key: Key, options: &QueryOptions) -> Result<Outcome, EvalError> {
+        let Request { query, expr, window, .. } = &self.request;
+        let changes = self.store.changes();
+        let token = changes.token();
+        let mut found = self.cache.find(&key, *window, changes);
+        let rest = Window { start: found.as_ref().map_or(window.start, |found| found.resume), ..*window };
+        let mut outcome = if rest.start > rest.end {
+            Outcome {
+                value: QueryValue::Matrix(Vec::new()),
+                warnings: Vec::new(),
+                infos: Vec::new(),
+                stats: Stats::default(),
+            }
+        } else {
+            eval::range(self.store.as_ref(), query, expr, rest, options)?
+        };
+        let QueryValue::Matrix(mut series) = outcome.value else { return Ok(outcome) };
+        if let Some(found) = &mut found {
+            series = join(std::mem::take(&mut found.series), series);
+            outcome.warnings = join_notes(std::mem::take(&mut found.warnings), &outcome.warnings);
+            outcome.infos = join_notes(std::mem::take(&mut found.infos), &outcome.infos);
+        }
+        let answer = Answer {
+            series: &series,
+            warnings: &outcome.warnings,
+            infos: &outcome.infos,
+            samples: outcome.stats.samples,
+            was_found: found.is_some(),
+            token,
+        };
+        self.cache.keep(key, *window, answer);
+        outcome.value = QueryValue::Matrix(series);
+        Ok(outcome)
+    }
+
+    fn options(&self, cancel: &Arc<AtomicBool>) -> QueryOptions {
+        QueryOptions {
+            lookback: self.request.lookback.unwrap_or(self.config.lookback.as_millis()),
+            default_subquery_step: self.config.subquery_step.as_millis(),
+            max_samples: self.config.samples_max,
+            pool: Some(Arc::clone(&self.pool)),
+            // Prometheus counts intervals, not points: 11,000 of them have one point more.
+            max_points: self.config.points_max.saturating_add(1),
+            threads: cores(),
+            cancel: Arc::clone(cancel),
+        }
     }
 }
 
@@ -122,5 +186,68 @@ impl From<EvalError> for QueryError {
             ErrorKind::Cancelled => Self::Canceled("expression evaluation"),
             ErrorKind::Storage => Self::Storage(error.message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Clock;
+    use crate::base::disk::Disk;
+    use crate::base::rng::Rng;
+    use crate::base::tasks::Tasks;
+    use crate::metrics::config::{Config as StoreConfig, Durability};
+    use crate::metrics::{Origin, Seams};
+    use crate::model::labels::Labels;
+    use crate::promql::parse::parse;
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    fn append(store: &Store, series: u64, time: i64, value: f64) {
+        let labels = Labels::from_pairs([("__name__", "x"), ("s", &series.to_string())]);
+        let mut appender = store.appender(Origin::new("test"));
+        // A repeated time with another value is refused; that is as good a case as any.
+        let _ = appender.sample(labels.as_encoded(), time, 0, value);
+        appender.commit().wait().unwrap();
+    }
+
+    fn work(store: &Arc<Store>, cache: &Cache, query: &str, window: Window, nocache: bool) -> Outcome {
+        let request = Request { query: query.to_owned(), expr: parse(query).unwrap(), window, lookback: None, nocache };
+        let (config, pool) = (Arc::new(Config::default()), Pool::new(u64::MAX));
+        let work = Work { config, pool, cache: cache.clone(), store: Arc::clone(store), request };
+        work.evaluate(&Arc::default()).unwrap()
+    }
+
+    #[test]
+    fn a_refreshing_dashboard_gets_what_an_evaluation_from_scratch_gives() {
+        let folder = tempfile::tempdir().unwrap();
+        let (clock, hand) = Clock::simulated(NOW);
+        let rng = Rng::from_seed(11);
+        let seams = Seams { clock, disk: Disk::real(), rng: rng.clone(), tasks: Tasks::default() };
+        let config = StoreConfig { durability: Durability::Memory, ..StoreConfig::default() };
+        let store = Store::open(config, folder.path(), seams).unwrap();
+        let cache = Cache::new(1 << 20);
+        for second in 0..900 {
+            (0..4).for_each(|series| append(&store, series, NOW - 900_000 + second * 1000, second as f64));
+        }
+        let mut read = (0, 0);
+        for round in 0..60_i64 {
+            let now = NOW + round * 5_000;
+            hand.advance(Duration::from_secs(5));
+            for _ in 0..rng.below(12) {
+                // Mostly fresh; some late, some of a new series that starts in the past.
+                let late = if rng.chance(0.1) { rng.below(600_000) as i64 } else { rng.below(5_000) as i64 };
+                append(&store, rng.below(6), now - late, rng.below(100) as f64);
+            }
+            let end = (now + rng.below(20_000) as i64).div_euclid(10_000) * 10_000;
+            let window = Window { start: end - 600_000, end, step: 10_000 };
+            for query in ["sum(rate(x[1m]))", "x", "count_over_time(x[30s])", "absent(x{s=\"5\"})"] {
+                let cached = work(&store, &cache, query, window, false);
+                let scratch = work(&store, &cache, query, window, true);
+                read = (read.0 + cached.stats.samples, read.1 + scratch.stats.samples);
+                assert_eq!(format!("{:?}", cached.value), format!("{:?}", scratch.value), "{query}, round {round}");
+            }
+        }
+        assert!(read.0 < read.1 / 2, "the cache saved too little: {read:?}");
     }
 }

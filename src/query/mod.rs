@@ -6,6 +6,7 @@
 //! dashboard and panel that asked. Does not know HTTP beyond the kinds of failure, nor formats of answers.
 
 pub mod active;
+pub mod cache;
 pub mod config;
 pub mod error;
 pub mod evaluate;
@@ -20,6 +21,7 @@ use crate::base::clock::Clock;
 use crate::base::tasks::{TaskKind, Tasks};
 use crate::promql::eval::Pool;
 use crate::query::active::{ActiveQueries, ActiveQuery, Asker, Question, cut};
+use crate::query::cache::Cache;
 use crate::query::config::Config;
 use crate::query::error::QueryError;
 use crate::query::gate::Gate;
@@ -100,13 +102,15 @@ pub struct Queries {
     gate: Gate,
     active: ActiveQueries,
     pool: Arc<Pool>,
+    cache: Cache,
 }
 
 impl Queries {
     pub fn new(clock: Clock, tasks: Tasks, config: Config) -> Self {
         let gate = Gate::new(config.seats(), config.queue);
         let pool = Pool::new(config.samples_of_all());
-        Self { clock, tasks, config: Arc::new(config), gate, active: ActiveQueries::default(), pool }
+        let cache = Cache::new(config.cache_bytes());
+        Self { clock, tasks, config: Arc::new(config), gate, active: ActiveQueries::default(), pool, cache }
     }
 
     pub fn config(&self) -> &Config {

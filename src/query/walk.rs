@@ -2,14 +2,15 @@
 
 use crate::promql::ast::{Expr, ExprKind, VectorSelector};
 
-/// Every selector of a query, in the order of the text.
-pub fn selectors(expr: &Expr) -> Vec<&VectorSelector> {
+/// Every node of a query, parents first, in the order of the text.
+pub fn nodes(expr: &Expr) -> Vec<&Expr> {
     let mut found = Vec::new();
     // A stack instead of recursion: the depth of a query is the sender's choice.
     let mut open = vec![expr];
     while let Some(expr) = open.pop() {
+        found.push(expr);
         match &expr.kind {
-            ExprKind::Number(_) | ExprKind::String(_) => {}
+            ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Selector(_) | ExprKind::Matrix(_) => {}
             ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => open.push(inner),
             ExprKind::Binary(binary) => open.extend([&binary.right, &binary.left]),
             ExprKind::Aggregate(aggregate) => {
@@ -17,12 +18,22 @@ pub fn selectors(expr: &Expr) -> Vec<&VectorSelector> {
                 open.extend(&aggregate.param);
             }
             ExprKind::Call(call) => open.extend(call.args.iter().rev()),
-            ExprKind::Selector(selector) => found.push(selector),
-            ExprKind::Matrix(matrix) => found.push(&matrix.selector),
             ExprKind::Subquery(subquery) => open.push(&subquery.expr),
         }
     }
     found
+}
+
+/// Every selector of a query, in the order of the text.
+pub fn selectors(expr: &Expr) -> Vec<&VectorSelector> {
+    nodes(expr)
+        .into_iter()
+        .filter_map(|node| match &node.kind {
+            ExprKind::Selector(selector) => Some(selector),
+            ExprKind::Matrix(matrix) => Some(&matrix.selector),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Whether a query reads any series.

@@ -37,8 +37,9 @@ pub async fn instant(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result
         timeout,
         light: !walk::has_selector(&expr),
     };
-    let request = Request { query, expr, window: Window { start: time, end: time, step: 0 }, lookback };
-    let evaluated = api.queries.evaluate(Arc::clone(&api.store) as _, job, request).await?;
+    let window = Window { start: time, end: time, step: 0 };
+    let request = Request { query, expr, window, lookback, nocache: true };
+    let evaluated = api.queries.evaluate(Arc::clone(&api.store), job, request).await?;
     Ok(respond(evaluated, limit, &form))
 }
 
@@ -59,8 +60,9 @@ pub async fn range(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result<R
         timeout,
         light: !walk::has_selector(&expr),
     };
-    let request = Request { query, expr, window, lookback };
-    let evaluated = api.queries.evaluate(Arc::clone(&api.store) as _, job, request).await?;
+    let nocache = matches!(form.get("nocache"), "1" | "true");
+    let request = Request { query, expr, window, lookback, nocache };
+    let evaluated = api.queries.evaluate(Arc::clone(&api.store), job, request).await?;
     Ok(respond(evaluated, limit, &form))
 }
 
