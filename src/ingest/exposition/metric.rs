@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::protobuf::wrong;
-use super::{LABELS_MAX, Options, RawExemplar, nhcb};
+use super::{LABELS_MAX, Options, RawExemplar};
+use crate::model::histogram::classic::{ClassicError, ClassicHistogram};
 use crate::model::histogram::{Histogram, ResetHint, Span};
 use crate::proto::wire::{Field, Reader, zigzag};
 
@@ -264,6 +265,16 @@ impl Metric {
         Ok(())
     }
 
+    fn convert(&self) -> Result<Histogram, ClassicError> {
+        let mut classic = ClassicHistogram::default();
+        classic.count(self.count)?;
+        classic.sum(self.sum);
+        for &(bound, count) in &self.bounds {
+            classic.bucket(bound, count)?;
+        }
+        classic.build()
+    }
+
     /// Lists the series of this metric, last first.
     pub(super) fn parts(&mut self, shape: Shape, options: Options, parts: &mut Vec<Part>) -> Result<(), Message> {
         parts.clear();
@@ -278,7 +289,7 @@ impl Metric {
                 let convert = !native && options.convert_classic_histograms;
                 let has_classic = !self.bounds.is_empty();
                 if convert {
-                    nhcb::convert(&self.bounds, Some(self.count), self.sum, &mut self.converted)?;
+                    self.converted = self.convert().map_err(|error| error.to_string())?;
                     if shape == Shape::GaugeHistogram {
                         self.converted.reset_hint = ResetHint::Gauge;
                     }

@@ -22,7 +22,6 @@ mod format;
 mod labels;
 mod lexer;
 mod metric;
-mod nhcb;
 mod number;
 mod openmetrics;
 mod protobuf;
@@ -56,7 +55,8 @@ pub struct Options {
     /// Protobuf: emits classic buckets also where a histogram has native ones; with
     /// `convert_classic_histograms`: keeps the classic series beside the converted histogram.
     pub keep_classic_histograms: bool,
-    /// Turns classic histograms into native histograms with custom buckets.
+    /// Protobuf: turns classic histograms into native histograms with custom buckets. The text formats show them as
+    /// single series; whoever reads those puts them together.
     pub convert_classic_histograms: bool,
 }
 

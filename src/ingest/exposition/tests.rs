@@ -336,9 +336,10 @@ fn native_histograms_come_with_absolute_counts() {
 #[test]
 fn classic_histograms_convert_to_custom_buckets() {
     let convert = Options { convert_classic_histograms: true, ignore_native_histograms: true, ..Options::default() };
-    let falling = client::Histogram { sample_count: Some(1), ..classic_histogram() };
+    let mut falling = classic_histogram();
+    falling.bucket[1].cumulative_count = Some(1);
     let error = read_with(convert, falling).unwrap_err().to_string();
-    assert!(error.contains("not cumulative: 1 < 3"), "{error}");
+    assert!(error.contains("count is not cumulative: 1 and 2"), "{error}");
     let series = read_with(convert, classic_histogram()).unwrap();
     let [(_, Some(histogram))] = series.as_slice() else { panic!("one histogram: {series:?}") };
     assert_eq!(histogram.schema, CUSTOM_BUCKETS_SCHEMA);

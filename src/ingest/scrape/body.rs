@@ -2,6 +2,7 @@
 //! as a whole or not at all.
 
 use super::cache::{Cache, Meaning, SlotId};
+use super::classic::{self, Classics};
 use super::config::Job;
 use super::target::Target;
 use crate::base::clock::Millis;
@@ -65,6 +66,15 @@ pub(super) struct Counts {
     /// Samples that relabelling keeps.
     pub(super) kept: u64,
     pub(super) duplicates: u64,
+    /// The last sample went into the batch.
+    placed: bool,
+}
+
+/// A sample as the body shows it.
+struct Shown<'a> {
+    value: Value<'a>,
+    time: Option<Millis>,
+    start: Millis,
 }
 
 /// Reads bodies of one target.
@@ -93,10 +103,18 @@ impl BodyReader<'_> {
         let mut batch = Batch::default();
         let mut kind = MetricType::Unknown;
         let mut parser = Parser::new(body, format, self.target.reading)?;
-        while let Some(entry) = parser.next_expecting(self.cache.expected())? {
+        let reading = self.target.reading;
+        let convert = reading.convert_classic_histograms && format != Format::Protobuf;
+        let (mut classics, mut current) = (Classics::default(), String::new());
+        loop {
+            // Histograms are put together by their labels, which what is expected does not show.
+            let expected = if convert { &[] } else { self.cache.expected() };
+            let Some(entry) = parser.next_expecting(expected)? else { break };
             match entry {
                 Entry::Type { family, kind: found } => {
+                    self.converted(&mut batch, counts, &mut classics)?;
                     kind = found;
+                    update(&mut current, &family);
                     self.describe(&mut batch, &family, |metadata| metadata.kind = found);
                 }
                 Entry::Help { family, help } => {
@@ -105,9 +123,15 @@ impl BodyReader<'_> {
                 Entry::Unit { family, unit } => {
                     self.describe(&mut batch, &family, |metadata| update(&mut metadata.unit, &unit));
                 }
-                Entry::Series(series) => self.series(&mut batch, counts, &series, kind)?,
+                Entry::Series(series) => {
+                    let part = convert && kind == MetricType::Histogram && classics.take(&current, &series)?;
+                    if !part || reading.keep_classic_histograms {
+                        self.series(&mut batch, counts, &series, kind)?;
+                    }
+                }
             }
         }
+        self.converted(&mut batch, counts, &mut classics)?;
         // Only now, so that the report says how many samples there are.
         if self.is_over(counts) { Err(BodyError::Samples) } else { Ok(batch) }
     }
@@ -140,7 +164,42 @@ impl BodyReader<'_> {
                 self.cache.insert(series.raw, kind, meaning)
             }
         };
-        let own_time = series.time.filter(|_| self.job.honor_timestamps);
+        let shown = Shown { value: series.value, time: series.time, start: series.start };
+        self.place(batch, counts, slot, &shown)?;
+        self.exemplars(batch, counts, series.exemplars());
+        Ok(())
+    }
+
+    /// Adds the histograms of the family that was read.
+    fn converted(&mut self, batch: &mut Batch, counts: &mut Counts, classics: &mut Classics) -> Result<(), BodyError> {
+        for converted in classics.finish() {
+            counts.total += 1;
+            let slot = match self.cache.find(&converted.raw) {
+                Some(slot) => slot,
+                None => {
+                    let Some(labels) = classic::labels_of(&converted.raw) else { continue };
+                    let meaning = self.meaning_of(&labels, &[])?;
+                    self.cache.insert(&converted.raw, MetricType::Histogram, meaning)
+                }
+            };
+            let value = Value::Histogram(&converted.histogram);
+            self.place(batch, counts, slot, &Shown { value, time: converted.time, start: converted.start })?;
+            self.exemplars(batch, counts, converted.exemplars.into_iter());
+        }
+        Ok(())
+    }
+
+    /// Puts a sample into the batch, unless it is dropped, comes twice or is over the limit.
+    #[inline]
+    fn place(
+        &mut self,
+        batch: &mut Batch,
+        counts: &mut Counts,
+        slot: SlotId,
+        shown: &Shown<'_>,
+    ) -> Result<(), BodyError> {
+        counts.placed = false;
+        let own_time = shown.time.filter(|_| self.job.honor_timestamps);
         let first = self.cache.see(slot);
         let tracked = own_time.is_none() || self.job.track_timestamps_staleness;
         if self.cache.get(slot).is_none_or(|slot| matches!(slot.meaning, Meaning::Dropped)) {
@@ -154,7 +213,7 @@ impl BodyReader<'_> {
         if self.is_over(counts) {
             return Ok(());
         }
-        let (value, histogram) = match series.value {
+        let (value, histogram) = match shown.value {
             Value::Float(value) => (value, None),
             Value::Histogram(histogram) => {
                 batch.histograms.push(self.fitted(histogram)?);
@@ -162,14 +221,22 @@ impl BodyReader<'_> {
             }
         };
         let time = own_time.unwrap_or(self.time);
-        for mut exemplar in series.exemplars() {
+        batch.samples.push(Sample { slot, time, start: shown.start, value, histogram, tracked });
+        counts.placed = true;
+        Ok(())
+    }
+
+    /// Adds the exemplars of the sample that was placed last, if it was.
+    #[inline]
+    fn exemplars(&self, batch: &mut Batch, counts: &Counts, exemplars: impl Iterator<Item = Exemplar>) {
+        let Some(owner) = batch.samples.len().checked_sub(1).filter(|_| counts.placed) else { return };
+        let time = batch.samples.last().map_or(self.time, |sample| sample.time);
+        for mut exemplar in exemplars {
             if exemplar.time == 0 {
                 exemplar.time = time;
             }
-            batch.exemplars.push((batch.samples.len() as u32, exemplar));
+            batch.exemplars.push((owner as u32, exemplar));
         }
-        batch.samples.push(Sample { slot, time, start: series.start, value, histogram, tracked });
-        Ok(())
     }
 
     /// A histogram within the job's limits on buckets.
@@ -204,7 +271,11 @@ impl BodyReader<'_> {
         let Ok(exposed) = Labels::from_encoded(self.scratch) else {
             return Err(BodyError::Names(pairs.metric_name().into_owned()));
         };
-        match final_labels(self.job, self.target, &exposed, &blank) {
+        self.meaning_of(&exposed, &blank)
+    }
+
+    fn meaning_of(&self, exposed: &Labels, blank: &[String]) -> Result<Meaning, BodyError> {
+        match final_labels(self.job, self.target, exposed, blank) {
             None => Ok(Meaning::Dropped),
             Some(labels) => {
                 self.check(&labels)?;
@@ -287,6 +358,9 @@ fn keep_own(labels: &mut LabelsBuilder, target: &Target, exposed: &Labels) {
 
 /// The labels of a known series, worked out again from its text.
 pub(super) fn labels_again(job: &Job, target: &Target, raw: &[u8], kind: MetricType) -> Option<Labels> {
+    if let Some(exposed) = classic::labels_of(raw) {
+        return final_labels(job, target, &exposed, &[]);
+    }
     let mut encoded = Vec::new();
     exposition::encode_raw(raw, kind, &mut encoded).ok()?;
     final_labels(job, target, &Labels::from_encoded(&encoded).ok()?, &[])

@@ -12,6 +12,7 @@
 mod append;
 mod body;
 mod cache;
+mod classic;
 pub mod config;
 mod fetch;
 mod pool;
