@@ -103,6 +103,7 @@ impl Daemon {
         let parts = Parts {
             rules: rules.clone(),
             notifier: notifier.clone(),
+            scraper: Arc::clone(&scraper),
             store: Arc::clone(&store),
             queries,
             instance: Arc::clone(&instance),

@@ -13,9 +13,10 @@ use axum::routing::get;
 
 use crate::api::alertmanager::{self, Alertmanager};
 use crate::api::instance::Instance;
-use crate::api::prometheus::Prometheus;
+use crate::api::prometheus::{Prometheus, targets};
 use crate::app::config::own::Own;
 use crate::base::clock::Clock;
+use crate::ingest::scrape::Scraper;
 use crate::ingest::{import, otlp, remote_write};
 use crate::metrics::Store;
 use crate::notify::notifier::Notifier;
@@ -36,6 +37,7 @@ pub struct Parts {
     pub clock: Clock,
     pub rules: Rules,
     pub notifier: Notifier,
+    pub scraper: Arc<Scraper>,
 }
 
 /// A router for each port.
@@ -62,6 +64,7 @@ impl Parts {
         let main = crate::api::router(prometheus)
             .merge(alertmanager::routes(alertmanager))
             .merge(remote_write::routes(Arc::new(write)))
+            .merge(targets::routes(Arc::clone(&self.scraper)))
             .merge(import::routes(Arc::new(import)))
             .merge(otlp::routes(Arc::clone(&self.otlp)))
             .route("/metrics", get(own_metrics));

@@ -16,6 +16,7 @@ pub mod result;
 pub mod rules;
 pub mod running;
 pub mod status;
+pub mod targets;
 pub mod time;
 
 #[cfg(test)]

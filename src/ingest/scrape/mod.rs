@@ -52,6 +52,12 @@ pub struct Scraper {
     pools: Mutex<BTreeMap<String, Arc<Pool>>>,
 }
 
+impl std::fmt::Debug for Scraper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scraper").field("pools", &self.pool_names()).finish_non_exhaustive()
+    }
+}
+
 /// Jobs that have been checked and can be started: see [`Scraper::prepare`].
 pub struct Plan(Vec<Prepared>);
 
