@@ -109,6 +109,9 @@ pub struct State {
     clients: Clients,
 }
 
+/// A message and the client to send it by.
+type Composed = (HttpClient, super::compose::Message);
+
 /// Clients by receiver and position of the place in it.
 type Clients = HashMap<(String, usize), HttpClient>;
 
@@ -259,10 +262,7 @@ impl Notifier {
     }
 
     /// The message of a notification and the client to send it by; `None` where nothing is to be sent.
-    fn compose(
-        &self,
-        notification: &Notification,
-    ) -> (&'static str, Result<Option<(HttpClient, super::compose::Message)>, String>) {
+    fn compose(&self, notification: &Notification) -> (&'static str, Result<Option<Composed>, String>) {
         let (routing, set, client) = {
             let state = self.0.state.lock();
             let key = (notification.receiver.clone(), notification.integration);

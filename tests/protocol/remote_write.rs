@@ -18,7 +18,7 @@ fn body(series: u32, time: i64, value: f64) -> Vec<u8> {
     let timeseries = (0..series)
         .map(|n| TimeSeries {
             labels: vec![label("__name__", "sent".to_owned()), label("n", n.to_string())],
-            samples: vec![Sample { value: value + f64::from(n), timestamp: time, ..Sample::default() }],
+            samples: vec![Sample { value: value + f64::from(n), timestamp: time }],
             ..TimeSeries::default()
         })
         .collect();

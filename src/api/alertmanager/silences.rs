@@ -127,15 +127,15 @@ pub(super) async fn set(
         comment: posted.comment,
     };
     let result = api.notifier.change(move |dispatcher, now, rng| dispatcher.silences.set(silence, now, rng));
-    result.map(|id| json(&json!({"silenceID": id}))).map_err(refuse)
+    result.map(|id| json(&json!({"silenceID": id}))).map_err(|error| refuse(&error))
 }
 
 pub(super) async fn expire(State(api): State<Arc<Alertmanager>>, Path(id): Path<String>) -> Result<Response, Refusal> {
     let result = api.notifier.change(move |dispatcher, now, _| dispatcher.silences.expire(&id, now));
-    result.map(|()| done()).map_err(refuse)
+    result.map(|()| done()).map_err(|error| refuse(&error))
 }
 
-fn refuse(error: SilenceError) -> Refusal {
+fn refuse(error: &SilenceError) -> Refusal {
     match error {
         SilenceError::NotFound => Refusal::not_found(error.to_string()),
         SilenceError::Invalid(_) | SilenceError::TooMany => Refusal::bad(error.to_string()),
