@@ -7,6 +7,8 @@ mod check_data;
 mod check_rules;
 mod import;
 mod inspect;
+mod promql;
+mod query;
 mod serve;
 mod test_rules;
 
@@ -41,6 +43,12 @@ enum Command {
     /// Bring data of other stores into a data folder.
     #[command(subcommand)]
     Import(import::Import),
+    /// Ask a running server.
+    #[command(subcommand)]
+    Query(query::Query),
+    /// Format or check queries.
+    #[command(subcommand)]
+    Promql(promql::Promql),
     /// Test rules without running anything.
     #[command(subcommand)]
     Test(test_rules::Test),
@@ -129,6 +137,8 @@ pub fn main() -> ExitCode {
         Some(Command::Check(check)) => check.run(),
         Some(Command::Inspect(inspect)) => inspect.run(),
         Some(Command::Import(import)) => import.run(),
+        Some(Command::Query(query)) => query.run(),
+        Some(Command::Promql(promql)) => promql.run(),
         Some(Command::Test(test)) => test.run(),
     }
 }
