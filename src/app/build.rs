@@ -14,7 +14,7 @@ use crate::app::collect::Collected;
 use crate::app::config::Config;
 use crate::app::error::StartError;
 use crate::app::options::{Options, Retention};
-use crate::app::ports::Parts;
+use crate::app::ports::{Parts, Routers};
 use crate::app::pulse::Pulse;
 use crate::app::rules::{self, Around};
 use crate::base::clock::Clock;
@@ -108,6 +108,7 @@ impl Daemon {
             queries,
             instance: Arc::clone(&instance),
             otlp: Arc::clone(&otlp),
+            scraper: Arc::clone(&scraper),
             clock: clock.clone(),
         };
         let routers = parts.routers(&config.own);
@@ -125,21 +126,7 @@ impl Daemon {
             listeners: Vec::new(),
             workers: Vec::new(),
         };
-        let limits = ListenLimits { connections_max: config.own.listen.connections_max, ..ListenLimits::default() };
-        let mut counters = Vec::new();
-        for (name, listener, router) in [
-            ("main", Some(bound.main), routers.main),
-            ("otlp_grpc", bound.otlp_grpc, routers.otlp_grpc),
-            ("otlp_http", bound.otlp_http, routers.otlp_http),
-        ] {
-            if let Some(listener) = listener {
-                counters.push((name, daemon.listen(listener, router, limits)));
-            }
-        }
-        let collected =
-            Collected { store: Arc::clone(&daemon.store), tasks: daemon.tasks.clone(), listeners: counters };
-        telemetry::process::collect_into(telemetry::registry(), clock.now() as f64 / 1000.0);
-        collected.register(telemetry::registry());
+        daemon.open(bound, routers, (config, &clock));
         daemon.work(options, &clock);
         daemon.apply(config).map_err(StartError::Apply)?;
         daemon.instance.set_phase(Phase::Ready);
@@ -159,6 +146,24 @@ impl Daemon {
         rules::apply(&self.rules, config, format!("http://{}", self.addresses.main));
         self.scraper.apply(jobs);
         Ok(())
+    }
+
+    /// Answers on the bound ports, and lets `/metrics` show everything there is.
+    fn open(&mut self, bound: Bound, routers: Routers, (config, clock): (&Config, &Clock)) {
+        let limits = ListenLimits { connections_max: config.own.listen.connections_max, ..ListenLimits::default() };
+        let mut counters = Vec::new();
+        for (name, listener, router) in [
+            ("main", Some(bound.main), routers.main),
+            ("otlp_grpc", bound.otlp_grpc, routers.otlp_grpc),
+            ("otlp_http", bound.otlp_http, routers.otlp_http),
+        ] {
+            if let Some(listener) = listener {
+                counters.push((name, self.listen(listener, router, limits)));
+            }
+        }
+        let collected = Collected { store: Arc::clone(&self.store), tasks: self.tasks.clone(), listeners: counters };
+        telemetry::process::collect_into(telemetry::registry(), clock.now() as f64 / 1000.0);
+        collected.register(telemetry::registry());
     }
 
     fn listen(&mut self, listener: TcpListener, router: Router, limits: ListenLimits) -> Arc<ListenCounters> {

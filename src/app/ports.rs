@@ -28,7 +28,7 @@ use crate::telemetry;
 use crate::telemetry::text::Format;
 
 /// What the ports answer from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Parts {
     pub store: Arc<Store>,
     pub queries: Queries,
@@ -62,6 +62,7 @@ impl Parts {
         let import = import::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits);
         let alertmanager = Alertmanager { notifier: self.notifier.clone(), instance: Arc::clone(&self.instance) };
         let main = crate::api::router(prometheus)
+            .merge(targets::routes(Arc::clone(&self.scraper)))
             .merge(alertmanager::routes(alertmanager))
             .merge(remote_write::routes(Arc::new(write)))
             .merge(targets::routes(Arc::clone(&self.scraper)))

@@ -34,7 +34,7 @@ def node_exporter_scraped(server, target):
     """Scraped once a second, on a schedule, with type and help."""
     series = f'node_cpu_seconds_total{{job="exporter",instance="{target}",rack="a1",cpu="0",mode="idle"}}'
     until("five scrapes", lambda: (server.value(f"count_over_time({series}[10s])") or 0) >= 5)
-    assert server.value(f'up{{job="exporter",instance="{target}"}}') == 1
+    assert server.value(f'up{{job="exporter",instance="{target}",rack="a1"}}') == 1
     values = server.query(f"{series}[10s]")[0]["values"]
     steps = [later[0] - earlier[0] for earlier, later in zip(values, values[1:])]
     assert all(abs(step - 1) < 0.05 for step in steps), f"not once a second: {steps}"

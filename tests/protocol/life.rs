@@ -80,6 +80,7 @@ fn a_reload_takes_a_good_file_and_leaves_a_bad_one() {
 
     write("two");
     assert_eq!(daemon.post("/-/reload", &[], b"").status, 200);
+    daemon.wait_for_log("configuration read again");
     assert!(config(&daemon).contains("replica: two"));
 
     fs::write(&file, "global: {external_labels: {replica: three}}\nscrape_config: []\n").unwrap();

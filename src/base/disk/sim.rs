@@ -404,8 +404,8 @@ impl Drop for SimLock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Disk;
     use super::*;
+    use crate::base::disk::Disk;
 
     /// How often something is there after many power cuts.
     fn survivals(synced: bool, dir_synced: bool) -> (usize, usize) {

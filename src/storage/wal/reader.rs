@@ -147,9 +147,9 @@ impl<'a> FrameReader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::push_frame;
     use super::*;
     use crate::base::disk::Disk;
+    use crate::storage::wal::frame::push_frame;
 
     fn frames() -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());

@@ -7,11 +7,11 @@ use axum::extract::Request;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use super::super::target::Health;
 use super::*;
 use crate::base::disk::Disk;
 use crate::base::rng::Rng;
 use crate::base::tasks::TaskKind;
+use crate::ingest::scrape::target::Health;
 use crate::metrics::config::{Config as StoreConfig, Durability};
 use crate::model::matcher::{MatchOp, Matcher};
 use crate::model::sample::is_stale;
