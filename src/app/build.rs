@@ -108,7 +108,6 @@ impl Daemon {
             queries,
             instance: Arc::clone(&instance),
             otlp: Arc::clone(&otlp),
-            scraper: Arc::clone(&scraper),
             clock: clock.clone(),
         };
         let routers = parts.routers(&config.own);

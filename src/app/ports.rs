@@ -62,7 +62,6 @@ impl Parts {
         let import = import::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits);
         let alertmanager = Alertmanager { notifier: self.notifier.clone(), instance: Arc::clone(&self.instance) };
         let main = crate::api::router(prometheus)
-            .merge(targets::routes(Arc::clone(&self.scraper)))
             .merge(alertmanager::routes(alertmanager))
             .merge(remote_write::routes(Arc::new(write)))
             .merge(targets::routes(Arc::clone(&self.scraper)))
