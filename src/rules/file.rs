@@ -85,6 +85,7 @@ pub fn load(path: &Path, default_interval: Millis) -> Result<Vec<GroupSpec>, Vec
 
 /// Reads the text of a file. Groups without an interval take the default.
 pub fn read(file: &str, text: &str, default_interval: Millis) -> Result<Vec<GroupSpec>, Vec<YamlError>> {
+    let text = first_document(text);
     let nothing = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
     let parsed: FileText =
         if nothing { FileText::default() } else { yaml::read_plain(file, text).map_err(|error| vec![error])? };
@@ -110,6 +111,21 @@ pub fn read(file: &str, text: &str, default_interval: Millis) -> Result<Vec<Grou
         specs.push(reader.group(&group, default_interval));
     }
     if reader.faults.is_empty() { Ok(specs) } else { Err(reader.faults) }
+}
+
+/// The text up to a second YAML document: Prometheus reads only the first, so whole folders have such files.
+fn first_document(text: &str) -> &str {
+    let mut at = 0;
+    let mut begun = false;
+    for line in text.split_inclusive('\n') {
+        let content = line.trim_end();
+        if content == "---" && begun {
+            return text.get(..at).unwrap_or(text);
+        }
+        begun |= content == "---" || !content.is_empty() && !content.starts_with('#');
+        at += line.len();
+    }
+    text
 }
 
 fn place<T>(spanned: &Spanned<T>) -> (u64, u64) {
@@ -318,6 +334,8 @@ groups:
         let text = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata: {name: x}\nspec:\n  groups:\n  - name: g\n    rules: [{record: a, expr: '1'}]\n";
         assert_eq!(read("r.yml", text, 1).unwrap()[0].rules.len(), 1);
         assert!(read("r.yml", "# nothing\n", 1).unwrap().is_empty());
+        let two = "# first\n---\ngroups: [{name: g}]\n---\ngroups: [{nonsense: 1}]\n";
+        assert_eq!(read("r.yml", two, 1).unwrap().len(), 1);
     }
 
     #[test]

@@ -115,11 +115,17 @@ fn sample_list(samples: &[RuleSample]) -> String {
     let texts: Vec<String> = samples
         .iter()
         .map(|sample| match &sample.value {
-            Value::Float(value) => format!("{} {}", sample.labels, exponential(*value)),
-            Value::Histogram(histogram) => format!("{} {histogram}", sample.labels),
+            Value::Float(value) => format!("{} {}", braces(&sample.labels), exponential(*value)),
+            Value::Histogram(histogram) => format!("{} {histogram}", braces(&sample.labels)),
         })
         .collect();
     texts.join(", ")
+}
+
+/// Labels with the name among them, as Go writes them.
+fn braces(labels: &Labels) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={}", quote_str(value))).collect();
+    format!("{{{}}}", pairs.join(", "))
 }
 
 /// As Go writes a float with `'E'`: `1.5E+00`.

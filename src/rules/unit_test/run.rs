@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::clock::{Clock, Millis};
+use crate::model::histogram::{Histogram, ResetHint};
+use crate::model::sample::Value;
 use crate::promql::eval::QueryOptions;
 use crate::promql::parse::parse;
 use crate::rules::alert::AlertState;
@@ -160,7 +162,8 @@ fn load(test: &TestGroup, memory: &Memory, start: Millis, step: Millis) -> Resul
     for input in test.input_series.iter().flatten() {
         let name = |error| format!("input_series {:?}: {error}", input.series);
         let labels = notation::metric(&input.series).map_err(name)?;
-        let values = notation::values(&input.values).map_err(name)?;
+        let mut values = notation::values(&input.values).map_err(name)?;
+        hint_resets(&mut values);
         for (value, at) in values.into_iter().zip(0..) {
             if let Some(value) = value {
                 memory.put(&labels, start + at * step, value);
@@ -168,6 +171,25 @@ fn load(test: &TestGroup, memory: &Memory, start: Millis, step: Millis) -> Resul
         }
     }
     Ok(())
+}
+
+/// Says of each histogram whether its counter was reset since the one before, where the file does not: a store of
+/// Prometheus finds that out when it takes samples in, and results show it.
+fn hint_resets(values: &mut [Option<Value>]) {
+    let mut before: Option<Arc<Histogram>> = None;
+    for value in values.iter_mut().flatten() {
+        let Value::Histogram(histogram) = value else {
+            before = None;
+            continue;
+        };
+        if let Some(before) = &before
+            && histogram.reset_hint == ResetHint::Unknown
+        {
+            let hint = if histogram.detect_reset(before) { ResetHint::Reset } else { ResetHint::NotReset };
+            Arc::make_mut(histogram).reset_hint = hint;
+        }
+        before = Some(Arc::clone(histogram));
+    }
 }
 
 fn groups(rule_files: &[PathBuf], default_interval: Millis) -> Result<Vec<Group>, Vec<String>> {

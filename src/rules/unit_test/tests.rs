@@ -60,6 +60,23 @@ fn what_holds_passes() {
 }
 
 #[test]
+fn histograms_know_of_resets() {
+    check(
+        r#"
+- input_series:
+  - {series: h, values: '{{count:2 sum:3 buckets:[2]}}+{{count:1 sum:1 buckets:[1]}}x2 {{count:1 sum:1 buckets:[1]}}'}
+  promql_expr_test:
+  - {expr: h, eval_time: 0, exp_samples: [{labels: h, histogram: '{{count:2 sum:3 buckets:[2]}}'}]}
+  - {expr: h, eval_time: 2m, exp_samples: [{labels: h, histogram: '{{count:4 sum:5 buckets:[4] counter_reset_hint:not_reset}}'}]}
+  - {expr: h, eval_time: 3m, exp_samples: [{labels: h, histogram: '{{count:1 sum:1 buckets:[1] counter_reset_hint:reset}}'}]}
+"#,
+        &expect![[r#"
+
+        "#]],
+    );
+}
+
+#[test]
 fn what_does_not_hold_is_shown() {
     check(
         &(INPUT.to_owned()
@@ -91,7 +108,7 @@ fn what_does_not_hold_is_shown() {
                           Annotations:{summary="a has 1 of 2"}
                         ]
                 expr: "up{instance=\"2\"}", time: 1h,
-                    exp: up 2.5E-01
+                    exp: {__name__="up"} 2.5E-01
                     got: nil
                 expr: "sum(", time: 1m, err: 1:5: parse error: unclosed left parenthesis
                 expr: "up[5m]", time: 1m, err: rule result is not a vector or scalar
