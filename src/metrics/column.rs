@@ -217,7 +217,7 @@ impl Open {
         let to = if maxt >= self.last { self.len() } else { self.lower_bound(maxt + 1) };
         if self.extra.is_none() && points.starts.is_empty() {
             points.times.extend((from..to).map(|at| self.first + self.step * at as i64));
-            points.values.extend(self.values.iter().take(to).skip(from));
+            self.values.read(from, to, &mut points.values);
         } else {
             for (at, value) in self.values.iter().enumerate().take(to).skip(from) {
                 points.push(self.time(at), self.start(at), value);

@@ -51,6 +51,20 @@ impl Restored {
         }
     }
 
+    /// Steps over what `write` wrote.
+    pub(super) fn skip(reader: &mut Reader<'_>) -> Result<(), CodecError> {
+        for _ in 0..reader.count(reader.rest().len())? {
+            take_bytes(reader)?;
+        }
+        for _ in 0..2 {
+            take_bytes(reader)?;
+        }
+        for _ in 0..reader.count(reader.rest().len())? {
+            take_bytes(reader)?;
+        }
+        Ok(())
+    }
+
     /// Reads what `write` wrote.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         let mut restored = Self::default();

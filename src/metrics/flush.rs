@@ -8,7 +8,6 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
 
 use crate::model::labels::Labels;
@@ -17,7 +16,6 @@ use crate::storage::block::{Blocks, Policy, WINDOW_MS, WindowWriter};
 
 use super::leaving::Flushed;
 use super::series::SeriesRef;
-use super::shard::Shard;
 use super::store::Shared;
 
 /// A window is flushed this long after its end: most of what comes late has come by then.
@@ -93,15 +91,6 @@ impl Shared {
             self.release(blocks, &mut state);
         }
         Ok(())
-    }
-
-    /// Whether what is in memory makes a block of use, and can be written while a process ends.
-    pub(super) fn is_worth_a_block(&self) -> bool {
-        const SAMPLES: std::ops::Range<usize> = 1_000_000..100_000_000;
-        let samples = |shard: &CachePadded<Mutex<Shard>>| {
-            shard.lock().iter().map(|(_, series)| series.size().samples).sum::<usize>()
-        };
-        self.blocks.is_some() && SAMPLES.contains(&self.shards.iter().map(samples).sum())
     }
 
     fn copy_before(&self, blocks: &Blocks, before: i64, state: &mut State) -> io::Result<()> {

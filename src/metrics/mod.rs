@@ -37,6 +37,7 @@ mod snapshot;
 mod stats;
 mod store;
 mod upkeep;
+mod workers;
 
 pub use appender::{Appender, Origin};
 pub use catalog::{Listing, MetadataRow};

@@ -94,6 +94,21 @@ impl Packed {
         self.bytes.shrink_to_fit();
     }
 
+    /// Appends the values `from..to`.
+    pub(super) fn read(&self, from: usize, to: usize, out: &mut Vec<f64>) {
+        let to = to.min(self.len());
+        out.reserve(to.saturating_sub(from));
+        let (mut rest, mut last) = (self.bytes.as_slice(), 0);
+        for at in 0..to {
+            let (differs, len) = read(rest);
+            rest = rest.get(len..).unwrap_or(&[]);
+            last ^= differs;
+            if at >= from {
+                out.push(f64::from_bits(last));
+            }
+        }
+    }
+
     pub(super) fn iter(&self) -> PackedIter<'_> {
         PackedIter { rest: &self.bytes, last: 0 }
     }

@@ -4,20 +4,17 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use crate::codec::CodecError;
-use crate::codec::bytes::Reader;
 use crate::codec::chunk::{self, Target};
-use crate::model::labels::Labels;
 use crate::storage::wal::reader::{Damage, FrameReader};
-use crate::storage::wal::{Wal, decompressed, snapshot};
+use crate::storage::wal::{Wal, snapshot};
 
-use super::columns::Restored;
-use super::record::{BATCH, COLUMNS, DEFINITIONS, END, Item, read_batch, read_definitions};
-use super::series::{HistogramSample, SeriesRef};
+use super::record::{BATCH, COLUMNS, DEFINITIONS, END};
+use super::series::HistogramSample;
 use super::store::Shared;
+use super::workers::{Gathered, Refs, apply};
 
 /// What a start found in the data folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,18 +34,23 @@ pub struct Recovery {
     pub millis: u64,
 }
 
+/// Payload bytes that are gathered before they are applied.
+const GATHER_BYTES: usize = 4 << 20;
+
 /// Maps the names of series in the log to where they live now.
 struct Replay<'a> {
     shared: &'a Shared,
-    refs: HashMap<u64, SeriesRef, foldhash::fast::RandomState>,
+    refs: Refs,
     id_max: u64,
+    gathered: Gathered,
     recovery: Recovery,
 }
 
 /// Reads everything in the folder of the log. Answers what it found, and the length of the snapshot.
 pub(super) fn replay(shared: &Shared, wal: &Wal) -> io::Result<Recovery> {
     let begin = shared.seams.clock.monotonic();
-    let mut replay = Replay { shared, refs: HashMap::default(), id_max: 0, recovery: Recovery::default() };
+    let (refs, gathered) = (Refs::default(), Gathered::default());
+    let mut replay = Replay { shared, refs, id_max: 0, gathered, recovery: Recovery::default() };
     let snapshots = snapshot::list(&shared.seams.disk, wal.folder())?;
     let from = snapshots.last().map_or(0, |(number, _)| *number);
     // A crash between publishing a snapshot and removing the one before leaves two: the newer says it all.
@@ -57,6 +59,7 @@ pub(super) fn replay(shared: &Shared, wal: &Wal) -> io::Result<Recovery> {
         replay.read_snapshot(wal, *number)?;
     }
     let found = wal.replay(from, |kind, payload| replay.frame(kind, payload))?;
+    replay.apply();
     let recovery = &mut replay.recovery;
     recovery.segments = found.segments;
     recovery.frames += found.frames;
@@ -122,103 +125,31 @@ impl Replay<'_> {
         Ok(())
     }
 
+    /// Takes a frame; frames of one kind are gathered, to be applied by several threads at once.
     fn frame(&mut self, kind: u8, payload: &[u8]) {
-        let result = match kind {
-            DEFINITIONS => self.definitions(payload),
-            BATCH => self.batch(payload),
-            COLUMNS => self.columns(payload),
-            _ => Ok(()),
-        };
-        if let Err(error) = result {
-            self.recovery.frames_lost += 1;
-            tracing::warn!(%error, kind, "a frame of the log cannot be understood");
+        if !matches!(kind, DEFINITIONS | BATCH | COLUMNS) {
+            return;
+        }
+        if self.gathered.kind != kind {
+            self.apply();
+            self.gathered.kind = kind;
+        }
+        self.gathered.bytes += payload.len();
+        self.gathered.payloads.push(payload.to_vec());
+        if self.gathered.bytes >= GATHER_BYTES {
+            self.apply();
         }
     }
 
-    fn definitions(&mut self, payload: &[u8]) -> Result<(), CodecError> {
-        let payload = decompressed(payload).map_err(|_| CodecError("definitions cannot be decompressed"))?;
-        read_definitions(&payload, |id, encoded| {
-            self.id_max = self.id_max.max(id);
-            if self.refs.contains_key(&id) {
-                return;
-            }
-            match Labels::from_encoded(encoded) {
-                Ok(labels) => {
-                    let reference = self.shared.restore_series(&labels, id);
-                    self.refs.insert(id, reference);
-                }
-                Err(_) => self.recovery.frames_lost += 1,
-            }
-        })
-    }
-
-    fn batch(&mut self, payload: &[u8]) -> Result<(), CodecError> {
-        let mut result = Ok(());
-        read_batch(payload, |dedup, item| {
-            if let Err(error) = self.item(dedup, item) {
-                result = Err(error);
-            }
-        })?;
-        result
-    }
-
-    fn item(&mut self, dedup: i64, item: Item<'_>) -> Result<(), CodecError> {
-        let shared = self.shared;
-        match item {
-            Item::Float { id, time, start, value } => {
-                let Some(reference) = self.find(id) else { return Ok(()) };
-                let mut shard = shared.shards[reference.shard as usize].lock();
-                if let Some(series) = shard.get_mut(reference) {
-                    // What the store refuses now it has already, or it would not have logged it.
-                    let _ = series.append_float(time, start, value, dedup);
-                }
-            }
-            Item::Histogram { id, chunk } => {
-                let Some(reference) = self.find(id) else { return Ok(()) };
-                let mut shard = shared.shards[reference.shard as usize].lock();
-                if let Some(series) = shard.get_mut(reference) {
-                    for sample in read_histograms(chunk)? {
-                        let _ = series.append_histogram(sample, dedup);
-                    }
-                }
-            }
-            Item::Exemplar { id, exemplar } => {
-                let Some(reference) = self.find(id) else { return Ok(()) };
-                let labels = {
-                    let shard = shared.shards[reference.shard as usize].lock();
-                    shard.get(reference).map(|series| series.labels.clone())
-                };
-                if let Some(labels) = labels {
-                    shared.exemplars.push(&labels, &exemplar);
-                }
-            }
-            Item::Metadata { family, metadata } => {
-                shared.families.set(family, &metadata);
-            }
+    fn apply(&mut self) {
+        let gathered = std::mem::take(&mut self.gathered);
+        let done = apply(self.shared, &self.refs, &gathered);
+        for (id, reference) in done.defined {
+            self.refs.insert(id, reference);
         }
-        Ok(())
-    }
-
-    fn find(&mut self, id: u64) -> Option<SeriesRef> {
-        self.id_max = self.id_max.max(id);
-        let found = self.refs.get(&id).copied();
-        self.recovery.orphans += u64::from(found.is_none());
-        found
-    }
-
-    fn columns(&mut self, payload: &[u8]) -> Result<(), CodecError> {
-        let mut reader = Reader::new(payload);
-        while !reader.is_empty() {
-            let id = reader.varint()?;
-            let restored = Restored::read(&mut reader)?;
-            if let Some(reference) = self.find(id) {
-                let mut shard = self.shared.shards[reference.shard as usize].lock();
-                if let Some(series) = shard.get_mut(reference) {
-                    series.restore(restored);
-                }
-            }
-        }
-        Ok(())
+        self.id_max = self.id_max.max(done.id_max);
+        self.recovery.frames_lost += done.frames_lost;
+        self.recovery.orphans += done.orphans;
     }
 }
 

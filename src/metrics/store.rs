@@ -218,14 +218,9 @@ impl Store {
         self.shared.blocks.as_ref()
     }
 
-    /// Writes everything out, so that the next start has no log to read: much into blocks, little into a snapshot.
-    /// Called when nothing appends any more.
+    /// Writes everything out, so that the next start has no log to read. A snapshot and not blocks: it takes chunks as
+    /// they are, and who stops the process waits for it. Called when nothing appends any more.
     pub fn close(&self) -> std::io::Result<()> {
-        if self.shared.is_worth_a_block()
-            && let Err(error) = self.flush()
-        {
-            tracing::warn!(%error, "cannot write blocks at the end; a snapshot takes their place");
-        }
         let result = self.snapshot();
         self.stop_log();
         result
@@ -309,7 +304,12 @@ impl Shared {
     /// The shard of a hash. Its low and highest bits choose the place inside the shard's map.
     #[inline]
     pub(super) fn shard_of(&self, hash: u64) -> &CachePadded<Mutex<Shard>> {
-        &self.shards[(hash >> 40) as usize & (self.shards.len() - 1)]
+        &self.shards[self.shard_number(hash)]
+    }
+
+    #[inline]
+    pub(super) fn shard_number(&self, hash: u64) -> usize {
+        (hash >> 40) as usize & (self.shards.len() - 1)
     }
 
     /// A wall clock that jumped must not refuse or expire anything: of the clock's time and the time carried on since
@@ -356,9 +356,8 @@ impl Shared {
     }
 
     /// Makes a series known that the log defines, or renames it: a series that left and came back has a new name.
-    pub(super) fn restore_series(&self, labels: &Labels, id: u64) -> SeriesRef {
+    pub(super) fn restore_series(&self, shard: &mut Shard, labels: &Labels, id: u64) -> SeriesRef {
         let hash = labels.stable_hash();
-        let mut shard = self.shard_of(hash).lock();
         if let Some(known) = shard.lookup(hash, labels.as_encoded()) {
             if let Some(series) = shard.get_mut(known) {
                 series.id = series.id.max(id);
