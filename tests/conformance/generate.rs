@@ -52,15 +52,20 @@ pub(crate) fn samples(dice: &mut Dice, ticks: i64, tick: i64, kinds: Kinds) -> S
     {
         let number = index.to_string();
         let labels = Labels::from_pairs([("__name__", name), ("g", group), ("i", &*number)]);
-        let mut value = dice.below(100) as f64;
+        // Without what is exotic, counters stay far from 0: servers differ in how they extrapolate there.
+        let floor = if kinds.exotic { 0.0 } else { 1e5 };
+        let mut value = dice.below(100) as f64 + if name == "a_total" { floor * 2.0 } else { 0.0 };
         let (jitters, started) = (dice.once_in(3), dice.once_in(3));
         for at in 0..ticks {
             if dice.once_in(12) {
                 continue;
             }
-            let time = at * tick + if jitters { dice.below(tick as u64 / 2) as i64 } else { 0 };
+            let time = at * tick + if jitters { dice.below(tick as u64 / 500) as i64 * 250 } else { 0 };
             value = match name {
-                "a_total" if dice.once_in(40) => dice.below(5) as f64,
+                "a_total" if dice.once_in(40) => {
+                    (value / 2.0).floor().max(floor).min(value) * f64::from(u8::from(floor > 0.0))
+                        + dice.below(5) as f64
+                }
                 "a_total" => value + dice.below(20) as f64,
                 "b" => dice.below(2000) as f64 / 16.0 - 40.0,
                 _ => (dice.below(4) * 5) as f64,
@@ -76,19 +81,19 @@ pub(crate) fn samples(dice: &mut Dice, ticks: i64, tick: i64, kinds: Kinds) -> S
             store.float(&labels, time, start, special);
         }
     }
-    classic(dice, &mut store, ticks, tick);
+    classic(dice, &mut store, (ticks, tick), kinds.exotic);
     if kinds.exotic {
         native(dice, &mut store, ticks, tick);
     }
     store
 }
 
-fn classic(dice: &mut Dice, store: &mut Store, ticks: i64, tick: i64) {
+fn classic(dice: &mut Dice, store: &mut Store, (ticks, tick): (i64, i64), exotic: bool) {
     let bounds = ["0.1", "0.5", "1", "5", "+Inf"];
     for index in ["0", "1"] {
-        let mut counts = [0.0; 5];
+        let mut counts = if exotic { [0.0; 5] } else { [1e5, 2e5, 3e5, 4e5, 5e5] };
         for at in 0..ticks {
-            let reset = dice.once_in(60);
+            let reset = exotic && dice.once_in(60);
             for (bound, (slot, count)) in bounds.iter().zip(counts.iter_mut().enumerate()) {
                 *count = if reset { 0.0 } else { *count + (slot as u64 * 3 + dice.below(3)) as f64 };
                 let labels = Labels::from_pairs([("__name__", "l_bucket"), ("i", index), ("le", bound)]);
@@ -132,6 +137,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) tick: i64,
     /// Also what older servers do not know.
     pub(crate) newest: bool,
+    /// Milliseconds by which `@` lies beside a multiple of a tick.
+    pub(crate) phase: i64,
 }
 
 impl Writer<'_> {
@@ -163,7 +170,7 @@ impl Writer<'_> {
         let ticks = self.dice.below(8) as i64;
         match self.dice.below(8) {
             0 => format!(" offset {}", self.millis(ticks + 1)),
-            1 => format!(" @ {}", (self.tick * (ticks * 5 + 20)) as f64 / 1000.0),
+            1 => format!(" @ {}", (self.tick * (ticks * 5 + 20) + self.phase) as f64 / 1000.0),
             _ => String::new(),
         }
     }
@@ -199,8 +206,12 @@ impl Writer<'_> {
             "ts_of_max_over_time",
         ];
         let function = self.dice.pick(&functions[..if self.newest { functions.len() } else { 20 }]);
+        // Older servers extrapolate otherwise near 0, where only counters of their own kind never are.
+        let counter = !self.newest && matches!(function, "rate" | "increase");
         let width = [2, 5, 17, 60][self.dice.below(4) as usize];
-        let range = if self.dice.once_in(4) {
+        let range = if counter {
+            format!("a_total[{}]{}", self.millis(width), self.modifiers())
+        } else if self.dice.once_in(4) {
             let (width, step) = (self.millis(width), 1 + self.dice.below(3) as i64);
             format!("({})[{width}:{}]{}", self.vector(depth - 1), self.millis(step), self.modifiers())
         } else {

@@ -7,6 +7,7 @@
 //! passes but is listed fails the test too.
 
 mod compare;
+mod differential;
 mod generate;
 mod pin;
 mod property;

@@ -47,6 +47,22 @@ impl Store {
         }
     }
 
+    /// The same samples, all later by some milliseconds.
+    pub(crate) fn shifted(self, millis: i64) -> Self {
+        let shift = |samples: &Samples| samples.iter().map(|(time, sample)| (time + millis, sample.clone())).collect();
+        Self(self.0.into_iter().map(|(labels, samples)| (labels, Arc::new(shift(&samples)))).collect())
+    }
+
+    pub(crate) fn each_float(&self, mut each: impl FnMut(&Labels, i64, f64)) {
+        for (labels, samples) in &self.0 {
+            for (time, (_, value)) in samples.iter() {
+                if let Value::Float(value) = value {
+                    each(labels, *time, *value);
+                }
+            }
+        }
+    }
+
     pub(crate) fn float(&mut self, labels: &Labels, time: i64, start: i64, value: f64) {
         Arc::make_mut(self.0.entry(labels.clone()).or_default()).insert(time, (start, Value::Float(value)));
     }

@@ -12,18 +12,15 @@ pub struct Compensated {
 }
 
 impl Compensated {
-    /// Adds one number.
+    /// Adds one number. The error term is exact whichever number is larger, hence equal to Neumaier's, without its
+    /// branch.
     #[inline]
     pub fn push(&mut self, value: f64) {
         let total = self.sum + value;
-        self.carry += if total.is_infinite() {
-            // The carry would become NaN from here on.
-            -self.carry
-        } else if self.sum.abs() >= value.abs() {
-            (self.sum - total) + value
-        } else {
-            (value - total) + self.sum
-        };
+        let added = total - self.sum;
+        let error = (self.sum - (total - added)) + (value - added);
+        // Beyond the range of floats the carry would become NaN.
+        self.carry = if total.is_infinite() { 0.0 } else { self.carry + error };
         self.sum = total;
     }
 

@@ -1,5 +1,8 @@
 //! Quantiles of floats: `quantile`, `quantile_over_time`, `mad_over_time`.
 
+use std::collections::VecDeque;
+use std::ops::Range;
+
 use super::cells::Cells;
 use super::error::EvalError;
 use super::notes::Notes;
@@ -100,59 +103,62 @@ pub(super) fn quantile_over_time(
     Ok(())
 }
 
+/// Keys of values in order, in the memory of `keys`.
+fn in_order(values: &[f64], mut keys: Vec<i64>) -> Vec<i64> {
+    keys.clear();
+    keys.extend(values.iter().map(|value| key(*value)));
+    keys.sort_unstable();
+    keys
+}
+
 /// The values of a window in order, changed by what enters and leaves.
 #[derive(Default)]
 struct Sorted {
     keys: Vec<i64>,
     merged: Vec<i64>,
-    entering: Vec<i64>,
-    leaving: Vec<i64>,
-    window: std::ops::Range<usize>,
+    /// What entered together is in order already when it leaves together.
+    chunks: VecDeque<(Range<usize>, Vec<i64>)>,
+    window: Range<usize>,
 }
 
 impl Sorted {
-    fn move_to(&mut self, values: &[f64], window: std::ops::Range<usize>) {
+    fn move_to(&mut self, values: &[f64], window: Range<usize>) {
         if window.start >= self.window.end {
-            self.keys.clear();
-            self.keys.extend(values[window.clone()].iter().map(|value| key(*value)));
-            self.keys.sort_unstable();
+            self.keys = in_order(&values[window.clone()], std::mem::take(&mut self.keys));
+            self.chunks.clear();
             self.window = window;
             return;
         }
-        self.leaving.clear();
-        self.leaving.extend(values[self.window.start..window.start].iter().map(|value| key(*value)));
-        self.leaving.sort_unstable();
-        self.entering.clear();
-        self.entering.extend(values[self.window.end..window.end].iter().map(|value| key(*value)));
-        self.entering.sort_unstable();
+        let leaving = self.window.start..window.start;
+        let entering = self.window.end..window.end;
         self.window = window;
-        self.merge();
+        while self.chunks.front().is_some_and(|(range, _)| range.start < leaving.start) {
+            self.chunks.pop_front();
+        }
+        let leaving = match self.chunks.front() {
+            Some((range, _)) if *range == leaving => self.chunks.pop_front().map(|(_, keys)| keys).unwrap_or_default(),
+            _ => in_order(&values[leaving], Vec::new()),
+        };
+        let added = in_order(&values[entering.clone()], Vec::new());
+        self.merge(&added, &leaving);
+        self.chunks.push_back((entering, added));
     }
 
-    /// One pass over everything, copying runs between the places where something changes.
-    fn merge(&mut self) {
+    /// One pass over everything.
+    fn merge(&mut self, entering: &[i64], leaving: &[i64]) {
         self.merged.clear();
-        self.merged.reserve(self.keys.len() + self.entering.len());
-        let (mut from, mut entering, mut leaving) = (0, 0, 0);
-        while entering < self.entering.len() || leaving < self.leaving.len() {
-            let enters = self.entering.get(entering).copied();
-            let leaves = self.leaving.get(leaving).copied();
-            if leaves.is_none() || enters.is_some_and(|enters| Some(enters) < leaves) {
-                let enters = enters.unwrap_or(i64::MAX);
-                let at = from + self.keys[from..].partition_point(|key| *key < enters);
-                self.merged.extend_from_slice(&self.keys[from..at]);
-                self.merged.push(enters);
-                from = at;
-                entering += 1;
-            } else {
-                let leaves = leaves.unwrap_or(i64::MIN);
-                let at = from + self.keys[from..].partition_point(|key| *key < leaves);
-                self.merged.extend_from_slice(&self.keys[from..at]);
-                from = at + 1;
-                leaving += 1;
+        self.merged.reserve(self.keys.len() + entering.len());
+        let (mut entering, mut leaving) = (entering.iter().copied().peekable(), leaving.iter().copied().peekable());
+        for key in &self.keys {
+            if leaving.next_if_eq(key).is_some() {
+                continue;
             }
+            while let Some(new) = entering.next_if(|new| new < key) {
+                self.merged.push(new);
+            }
+            self.merged.push(*key);
         }
-        self.merged.extend_from_slice(&self.keys[from.min(self.keys.len())..]);
+        self.merged.extend(entering);
         std::mem::swap(&mut self.keys, &mut self.merged);
     }
 

@@ -85,6 +85,10 @@ fn float_difference(
     let corrections = Corrections::new(&resets, &samples.values, windows.float_bounds);
     let shapes = shapes(windows, starts, buffers);
     let seconds = if kind.per_second { windows.range as f64 / 1000.0 } else { 1.0 };
+    if resets.is_empty() && starts.is_empty() && windows.histograms.times.is_empty() {
+        steady_difference(windows, kind, (shapes, seconds), cells);
+        return;
+    }
     for (step, shape) in shapes.iter().enumerate() {
         let window = windows.floats_at(step);
         if window.is_empty() {
@@ -104,6 +108,21 @@ fn float_difference(
         } else if window.len() == 1 {
             continue;
         }
+        let factor = if kind.counter { shape.counter_factor(first, result) } else { shape.factor };
+        cells.set_float(step, result * (factor / seconds));
+    }
+}
+
+/// The usual case: floats only, and no reset among them.
+fn steady_difference(windows: &Windows<'_>, kind: Difference, (shapes, seconds): (&[Shape], f64), cells: &mut Cells) {
+    let values = &windows.floats.values;
+    for (step, (window, shape)) in windows.float_bounds.iter().zip(shapes).enumerate() {
+        let (start, end) = (window.start as usize, window.end as usize);
+        if end - start < 2 {
+            continue;
+        }
+        let first = values[start];
+        let result = values[end - 1] - first;
         let factor = if kind.counter { shape.counter_factor(first, result) } else { shape.factor };
         cells.set_float(step, result * (factor / seconds));
     }

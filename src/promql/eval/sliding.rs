@@ -34,6 +34,76 @@ pub(super) fn fold_windows<S: Copy>(
         }
         return;
     }
+    let segments = Segments::new(bounds);
+    if segments.edges.len() * 2 > samples {
+        two_stacks(bounds, lift, join, emit);
+        return;
+    }
+    // Between the edges of windows samples always go together: they are folded once, and windows are of folds.
+    let folds: Vec<S> = segments
+        .edges
+        .windows(2)
+        .map(|edge| {
+            (edge[0] as usize + 1..edge[1] as usize).fold(lift(edge[0] as usize), |state, at| join(state, lift(at)))
+        })
+        .collect();
+    two_stacks(&segments.bounds, |at| folds[at], join, emit);
+}
+
+/// The pieces into which the edges of windows cut the samples.
+struct Segments {
+    /// Where pieces begin, and where the last one ends.
+    edges: Vec<u32>,
+    /// The pieces of each window.
+    bounds: Vec<Range<u32>>,
+}
+
+impl Segments {
+    fn new(windows: &[Range<u32>]) -> Self {
+        let filled = || windows.iter().filter(|window| window.start < window.end);
+        let mut edges = Vec::with_capacity(windows.len() + 2);
+        // Starts and ends ascend each by itself: merging them keeps them in order.
+        let mut ends = filled().map(|window| window.end).peekable();
+        for start in filled().map(|window| window.start) {
+            while let Some(end) = ends.next_if(|end| *end <= start) {
+                push_new(&mut edges, end);
+            }
+            push_new(&mut edges, start);
+        }
+        ends.for_each(|end| push_new(&mut edges, end));
+        let (mut from, mut to) = (0, 0);
+        let bounds = windows
+            .iter()
+            .map(|window| {
+                if window.start >= window.end {
+                    return 0..0;
+                }
+                while edges[from] < window.start {
+                    from += 1;
+                }
+                while edges[to] < window.end {
+                    to += 1;
+                }
+                from as u32..to as u32
+            })
+            .collect();
+        Self { edges, bounds }
+    }
+}
+
+fn push_new(edges: &mut Vec<u32>, edge: u32) {
+    if edges.last() != Some(&edge) {
+        edges.push(edge);
+    }
+}
+
+/// Folds windows with two stacks: suffixes of older items, and one running fold of newer ones.
+fn two_stacks<S: Copy>(
+    bounds: &[Range<u32>],
+    lift: impl Fn(usize) -> S,
+    join: impl Fn(S, S) -> S,
+    mut emit: impl FnMut(usize, S),
+) {
     // Folds of `[at, middle)` for each `at` from `base` on, and of `[middle, end)`.
     let mut suffixes: Vec<S> = Vec::new();
     let (mut base, mut middle, mut end) = (0, 0, 0);
