@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::codec::bytes::{Reader, put_signed, put_varint};
-use crate::codec::{CodecError, Effort, SAMPLES_MAX, histograms, starts, times, values};
+use crate::codec::{CodecError, Effort, SAMPLES_MAX, histograms, rollup, starts, times, values};
 use crate::model::histogram::Histogram;
 
 /// The version in the lowest four bits of the first byte.
@@ -16,6 +16,8 @@ const VERSION_MASK: u8 = 0x0f;
 const STARTED: u8 = 0x10;
 /// Values are native histograms.
 const HISTOGRAMS: u8 = 0x20;
+/// Values are rolled-up points: times are those of their last samples, starts those of their first.
+pub(super) const ROLLUP: u8 = 0x40;
 
 /// What the first bytes of a chunk say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub fn encode_histograms(times: &[i64], values: &[Arc<Histogram>], starts: &[i64
     write(times, starts, &column, HISTOGRAMS, out);
 }
 
-fn write(times: &[i64], starts: &[i64], column: &[u8], kind: u8, out: &mut Vec<u8>) {
+pub(super) fn write(times: &[i64], starts: &[i64], column: &[u8], kind: u8, out: &mut Vec<u8>) {
     assert!(starts.is_empty() || starts.len() == times.len(), "a sample has a start time, if any has");
     let (Some(&min), Some(&max)) = (times.first(), times.last()) else {
         unreachable!("a chunk has at least one sample");
@@ -73,14 +75,16 @@ pub struct Target<'a> {
     pub starts: &'a mut Vec<i64>,
 }
 
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
     header: Header,
+    /// 0 for floats, or one of the kinds.
+    pub(super) kind: u8,
     times: &'a [u8],
     starts: Option<&'a [u8]>,
-    column: &'a [u8],
+    pub(super) column: &'a [u8],
 }
 
-fn parse(bytes: &[u8]) -> Result<Parts<'_>, CodecError> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Parts<'_>, CodecError> {
     let mut reader = Reader::new(bytes);
     let (header, started) = read_header(&mut reader)?;
     let len = reader.count(bytes.len())?;
@@ -91,7 +95,8 @@ fn parse(bytes: &[u8]) -> Result<Parts<'_>, CodecError> {
     } else {
         None
     };
-    Ok(Parts { header, times, starts, column: reader.rest() })
+    let kind = bytes.first().map_or(0, |head| head & (HISTOGRAMS | ROLLUP));
+    Ok(Parts { header, kind, times, starts, column: reader.rest() })
 }
 
 fn read_header(reader: &mut Reader<'_>) -> Result<(Header, bool), CodecError> {
@@ -116,14 +121,14 @@ pub fn header(bytes: &[u8]) -> Result<Header, CodecError> {
 /// How the values of a chunk are stored.
 pub fn codec_name(bytes: &[u8]) -> Result<&'static str, CodecError> {
     let parts = parse(bytes)?;
-    if parts.header.histograms {
-        return Ok("histograms");
+    if parts.kind != 0 {
+        return Ok(if parts.kind == HISTOGRAMS { "histograms" } else { rollup::NAME });
     }
     Ok(values::Column::parse(parts.column)?.codec_name())
 }
 
 /// Decodes times and starts inside the range; returns the place of the first in the chunk and how many they are.
-fn decode_times(
+pub(super) fn decode_times(
     parts: &Parts<'_>,
     mint: i64,
     maxt: i64,
@@ -155,8 +160,8 @@ pub fn decode_floats(
     values: &mut Vec<f64>,
 ) -> Result<(), CodecError> {
     let parts = parse(bytes)?;
-    if parts.header.histograms {
-        return Err(CodecError("a chunk holds histograms"));
+    if parts.kind != 0 {
+        return Err(CodecError("a chunk does not hold floats"));
     }
     let (from, count) = decode_times(&parts, mint, maxt, target)?;
     let column = values::Column::parse(parts.column)?;
@@ -175,8 +180,8 @@ pub fn decode_histograms(
     values: &mut Vec<Arc<Histogram>>,
 ) -> Result<(), CodecError> {
     let parts = parse(bytes)?;
-    if !parts.header.histograms {
-        return Err(CodecError("a chunk holds floats"));
+    if parts.kind != HISTOGRAMS {
+        return Err(CodecError("a chunk does not hold histograms"));
     }
     let (from, count) = decode_times(&parts, mint, maxt, target)?;
     if histograms::len(parts.column)? != parts.header.count {

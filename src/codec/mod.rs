@@ -17,6 +17,7 @@ pub mod ints;
 pub mod pack;
 pub mod pco;
 pub mod prometheus;
+pub mod rollup;
 pub mod starts;
 pub mod times;
 pub mod values;

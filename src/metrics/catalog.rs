@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
-use crate::storage::block::Version;
+use crate::storage::block::{Remarks, Version, Wanted};
 
 use super::exemplars::ExemplarRow;
 use super::matching::Plan;
@@ -43,7 +43,7 @@ impl<T> Listing<T> {
 /// Calls `visit` with the labels of every series in blocks that fulfils a set of matchers; they repeat between sets.
 fn each_in_blocks(version: &Version, sets: &[Vec<Matcher>], mint: i64, maxt: i64, mut visit: impl FnMut(&Labels)) {
     for set in sets {
-        let selected = version.select(set, mint, maxt, &mut BTreeSet::new());
+        let selected = version.select(set, Wanted::raw(mint, maxt), &mut Remarks::default());
         selected.series.iter().for_each(|series| visit(&series.labels));
     }
 }

@@ -50,6 +50,8 @@ pub struct Config {
     pub memory_bytes_max: u64,
     /// Bytes of indexes and pages of blocks kept in memory.
     pub block_cache_bytes: u64,
+    /// How long windows of a minute are kept for samples that are gone; `None` keeps them.
+    pub tier_retention_ms: Option<i64>,
     /// Bytes of all blocks; above it the oldest go, whatever the retention. `None` for no limit.
     pub blocks_bytes_max: Option<u64>,
 }
@@ -90,6 +92,7 @@ impl Default for Config {
             wal: WalConfig::default(),
             memory_bytes_max: 1 << 30,
             block_cache_bytes: 32 << 20,
+            tier_retention_ms: Some(365 * 24 * 3_600_000),
             blocks_bytes_max: None,
         }
     }

@@ -55,9 +55,11 @@ struct Due {
 }
 
 impl Shared {
-    /// What is before this should be in blocks: the end of the last window that is over, by the clock that is behind.
+    /// What is before this should be in blocks: the last window that is over, by the clock that is behind. Windows are
+    /// closed to the right.
     pub(super) fn flush_cut(&self) -> i64 {
-        self.now_bounds().0.saturating_sub(SLACK_MS).div_euclid(WINDOW_MS).saturating_mul(WINDOW_MS)
+        let end = self.now_bounds().0.saturating_sub(SLACK_MS).div_euclid(WINDOW_MS).saturating_mul(WINDOW_MS);
+        end.saturating_add(1)
     }
 
     /// Goes on with a flush, or starts one that is due. Takes as long as writing the blocks does.
@@ -172,7 +174,8 @@ impl Shared {
     pub(super) fn block_job_if_due(&self) {
         let Some(blocks) = &self.blocks else { return };
         let oldest = self.config.retention_ms.map(|_| self.admission().oldest);
-        let policy = Policy { oldest, bytes_max: self.config.blocks_bytes_max };
+        let tier_oldest = self.config.tier_retention_ms.map(|retention| self.now_bounds().0.saturating_sub(retention));
+        let policy = Policy { oldest, tier_oldest, bytes_max: self.config.blocks_bytes_max };
         let Some(job) = blocks.next_job(&policy) else { return };
         match job.run(blocks, self.seams.clock.now()) {
             Ok(done) => tracing::debug!(?done, "blocks merged or expired"),

@@ -1,6 +1,5 @@
 //! The answer to a selector: which series, and their samples on demand, from blocks and from memory.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -8,7 +7,7 @@ use parking_lot::Mutex;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::promql::source::{Column, Notes, SeriesSet, SourceError};
-use crate::storage::block::{self, Selected, Version};
+use crate::storage::block::{self, Remarks, Selected, Shape, Version, Wanted, is_dense};
 
 use super::matching::Plan;
 use super::series::SeriesRef;
@@ -20,11 +19,10 @@ use super::store::Shared;
 pub struct Selection {
     shared: Arc<Shared>,
     found: Vec<Found>,
-    mint: i64,
-    maxt: i64,
+    wanted: Wanted,
     /// The version holds a flush back: what was in memory when it was taken stays there until it is let go.
     blocks: Option<(Arc<Version>, Selected)>,
-    warnings: Mutex<BTreeSet<String>>,
+    remarks: Mutex<Remarks>,
 }
 
 #[derive(Debug)]
@@ -37,11 +35,22 @@ struct Found {
 
 impl Selection {
     pub(super) fn new(shared: &Arc<Shared>, matchers: &[Matcher], mint: i64, maxt: i64) -> Self {
-        let mut warnings = BTreeSet::new();
+        Self::shaped(shared, matchers, (mint, maxt), None)
+    }
+
+    /// A selection in which samples that keep the shape of a window may stand for all of it.
+    pub(super) fn shaped(
+        shared: &Arc<Shared>,
+        matchers: &[Matcher],
+        (mint, maxt): (i64, i64),
+        shape: Option<Shape>,
+    ) -> Self {
+        let wanted = Wanted { shape, ..Wanted::raw(mint, maxt) };
+        let mut remarks = Remarks::default();
         // Before memory is looked at: what leaves it afterwards is in these blocks, or waits for this version.
         let blocks = shared.blocks.as_ref().map(|blocks| {
             let version = blocks.version();
-            let selected = version.select(matchers, mint, maxt, &mut warnings);
+            let selected = version.select(matchers, wanted, &mut remarks);
             (version, selected)
         });
         let plans: Vec<Plan<'_>> = matchers.iter().map(Plan::new).collect();
@@ -59,7 +68,7 @@ impl Selection {
         if let Some((_, selected)) = &blocks {
             found = joined(found, &selected.series);
         }
-        Self { shared: Arc::clone(shared), found, mint, maxt, blocks, warnings: Mutex::new(warnings) }
+        Self { shared: Arc::clone(shared), found, wanted, blocks, remarks: Mutex::new(remarks) }
     }
 
     /// Labels of every series.
@@ -89,6 +98,39 @@ fn joined(head: Vec<Found>, blocks: &[block::Series]) -> Vec<Found> {
     all
 }
 
+impl Selection {
+    /// Reads from blocks and from memory; answers the distance of samples for which points of a tier stand, if any.
+    fn read_all(&self, found: &Found, wanted: Wanted, column: &mut Column) -> Result<Option<f64>, SourceError> {
+        let Wanted { mint, maxt, .. } = wanted;
+        let mut distance = None;
+        if let (Some(place), Some((version, selected))) = (found.block, &self.blocks)
+            && let Some(series) = selected.series.get(place as usize)
+        {
+            let mut remarks = Remarks::default();
+            distance = version.read(series, wanted, column, &mut remarks);
+            if !remarks.warnings.is_empty() {
+                self.remarks.lock().warnings.append(&mut remarks.warnings);
+            }
+        }
+        let Some(reference) = found.head else { return Ok(distance) };
+        let snapshot = {
+            let shard = self.shared.shards[reference.shard as usize].lock();
+            // A series that is gone had nothing left inside retention that is not in blocks.
+            let Some(series) = shard.get(reference) else { return Ok(distance) };
+            series.snapshot(mint, maxt)
+        };
+        let failed = |error| SourceError::Storage(format!("a chunk in memory cannot be read: {error}"));
+        if column.is_empty() {
+            snapshot.read(mint, maxt, column).map_err(failed)?;
+            return Ok(distance);
+        }
+        let mut newer = Column::default();
+        snapshot.read(mint, maxt, &mut newer).map_err(failed)?;
+        block::merge(column, &mut newer);
+        Ok(distance)
+    }
+}
+
 impl SeriesSet for Selection {
     fn len(&self) -> usize {
         self.found.len()
@@ -100,33 +142,20 @@ impl SeriesSet for Selection {
 
     fn read(&self, index: usize, column: &mut Column) -> Result<(), SourceError> {
         let Some(found) = self.found.get(index) else { return Ok(()) };
-        if let (Some(place), Some((version, selected))) = (found.block, &self.blocks)
-            && let Some(series) = selected.series.get(place as usize)
+        let bounds = found.head.and_then(|at| self.shared.shards[at.shard as usize].lock().get(at)?.bounds());
+        let wanted = Wanted { elsewhere_from: bounds.map_or(i64::MAX, |(first, _)| first), ..self.wanted };
+        let distance = self.read_all(found, wanted, column)?;
+        if let (Some(distance), Some(Shape::Increase)) = (distance, wanted.shape)
+            && !is_dense(&column.times, wanted.mint, wanted.maxt, distance)
         {
-            let mut notes = BTreeSet::new();
-            version.read(series, (self.mint, self.maxt), column, &mut notes);
-            if !notes.is_empty() {
-                self.warnings.lock().append(&mut notes);
-            }
+            column.clear();
+            self.read_all(found, Wanted { shape: None, ..wanted }, column)?;
         }
-        let Some(reference) = found.head else { return Ok(()) };
-        let snapshot = {
-            let shard = self.shared.shards[reference.shard as usize].lock();
-            // A series that is gone had nothing left inside retention that is not in blocks.
-            let Some(series) = shard.get(reference) else { return Ok(()) };
-            series.snapshot(self.mint, self.maxt)
-        };
-        let failed = |error| SourceError::Storage(format!("a chunk in memory cannot be read: {error}"));
-        if column.is_empty() {
-            return snapshot.read(self.mint, self.maxt, column).map_err(failed);
-        }
-        let mut newer = Column::default();
-        snapshot.read(self.mint, self.maxt, &mut newer).map_err(failed)?;
-        block::merge(column, &mut newer);
         Ok(())
     }
 
     fn notes(&self) -> Notes {
-        Notes { warnings: self.warnings.lock().iter().cloned().collect(), infos: Vec::new() }
+        let Remarks { warnings, infos } = self.remarks.lock().clone();
+        Notes { warnings: warnings.into_iter().collect(), infos: infos.into_iter().collect() }
     }
 }

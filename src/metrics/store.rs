@@ -16,7 +16,7 @@ use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::promql::source::{Select, SeriesSet, Source, SourceError};
 
-use crate::storage::block::Blocks;
+use crate::storage::block::{Blocks, shape_of};
 use crate::storage::lock::FolderLock;
 use crate::storage::wal::{Mode, Wal, WalConfig};
 
@@ -275,7 +275,8 @@ impl Drop for Store {
 
 impl Source for Store {
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, SourceError> {
-        Ok(Box::new(Store::select(self, &select.matchers, select.mint, select.maxt)))
+        let range = (select.mint, select.maxt);
+        Ok(Box::new(Selection::shaped(&self.shared, &select.matchers, range, shape_of(select))))
     }
 }
 

@@ -90,6 +90,7 @@ pub struct Store {
     pub label_value_bytes_max: usize,
     pub wal_segment_bytes_max: ByteSize,
     pub wal_snapshot_after: ByteSize,
+    pub tier_retention: Retention,
     pub memory_max: ByteSize,
     pub block_cache: ByteSize,
     /// 0 for no limit.
@@ -115,6 +116,9 @@ impl Default for Store {
             label_value_bytes_max: config.limits.label_value_bytes_max,
             wal_segment_bytes_max: ByteSize::from_bytes(config.wal.segment_bytes_max),
             wal_snapshot_after: ByteSize::from_bytes(config.wal.snapshot_after_bytes),
+            tier_retention: config
+                .tier_retention_ms
+                .map_or(Retention::Off, |ms| Retention::For(Period::from_millis(ms))),
             memory_max: ByteSize::from_bytes(config.memory_bytes_max),
             block_cache: ByteSize::from_bytes(config.block_cache_bytes),
             blocks_max: ByteSize::from_bytes(config.blocks_bytes_max.unwrap_or(0)),
@@ -146,6 +150,10 @@ impl Store {
             wal: metrics::WalConfig {
                 segment_bytes_max: self.wal_segment_bytes_max.as_u64(),
                 snapshot_after_bytes: self.wal_snapshot_after.as_u64(),
+            },
+            tier_retention_ms: match self.tier_retention {
+                Retention::Off => None,
+                Retention::For(period) => Some(period.as_millis()),
             },
             memory_bytes_max: self.memory_max.as_u64(),
             block_cache_bytes: self.block_cache.as_u64(),

@@ -12,7 +12,7 @@ fn open_at(folder: &Path, now: i64) -> (Arc<Store>, Arc<SimClock>) {
     (Store::open(Config::default(), folder, seams).unwrap(), hand)
 }
 
-const START: i64 = NOW - NOW % WINDOW_MS;
+const START: i64 = NOW - NOW % WINDOW_MS + 1_000;
 
 fn samples(from: i64, count: i64) -> Vec<(i64, f64)> {
     (0..count).map(|i| (from + i * 1_000, (from / 1_000 + i) as f64 / 10.0)).collect()
@@ -21,7 +21,7 @@ fn samples(from: i64, count: i64) -> Vec<(i64, f64)> {
 #[test]
 fn a_window_moves_into_a_block_and_every_reader_sees_every_sample_once() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, clock) = open_at(folder.path(), START);
+    let (store, clock) = open_at(folder.path(), START - 1_000);
     clock.advance(Duration::from_millis(WINDOW_MS as u64 + 1_000_000));
     let all = samples(START, 8_000);
     append(&store, "a", &all);

@@ -18,6 +18,7 @@ use super::{Origin, Refusal, Seams, Store};
 
 mod durability;
 mod flush;
+mod tier;
 
 const NOW: i64 = 1_700_000_000_000;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::disk::Disk;
-use crate::codec::chunk;
+use crate::codec::{chunk, rollup};
 use crate::promql::source::Column;
 
 use super::cache::Cache;
@@ -103,8 +103,15 @@ impl Audit {
     fn add(&mut self, metric: &str, bytes: &[u8]) -> u64 {
         let mut column = Column::default();
         let parsed = chunk::header(bytes).and_then(|header| {
-            decode(bytes, i64::MIN, i64::MAX, &mut column)?;
-            Ok((header, chunk::codec_name(bytes)?))
+            let codec = chunk::codec_name(bytes)?;
+            if codec == rollup::NAME {
+                let mut points = Vec::new();
+                rollup::decode(bytes, i64::MIN, i64::MAX, &mut points)?;
+                points.iter().for_each(|point| column.push_float(point.last_time, 0, point.last));
+            } else {
+                decode(bytes, i64::MIN, i64::MAX, &mut column)?;
+            }
+            Ok((header, codec))
         });
         let (header, codec) = match parsed {
             Ok(parsed) => parsed,

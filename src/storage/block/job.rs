@@ -12,10 +12,11 @@ use crate::promql::source::Column;
 use super::columns::{CHUNK_SAMPLES, merge, seal};
 use super::index::Index;
 use super::reader::{Block, BlockError, decode};
+use super::rolling;
 use super::shelf::Blocks;
 use super::ulid::Ulid;
 use super::version::Version;
-use super::window::WINDOW_MS;
+use super::window::{WINDOW_MS, window_of};
 
 /// Widths of merged blocks, aligned to the epoch.
 const WIDTHS: [i64; 3] = [WINDOW_MS, 4 * WINDOW_MS, 12 * WINDOW_MS];
@@ -23,8 +24,10 @@ const WIDTHS: [i64; 3] = [WINDOW_MS, 4 * WINDOW_MS, 12 * WINDOW_MS];
 /// What may stay.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Policy {
-    /// Blocks whose last sample is before this go.
+    /// Raw blocks whose last sample is before this go.
     pub oldest: Option<i64>,
+    /// The same for blocks of the tier.
+    pub tier_oldest: Option<i64>,
     /// When all block files are larger than this, the oldest go.
     pub bytes_max: Option<u64>,
 }
@@ -35,6 +38,8 @@ pub enum Job {
     /// Replaces blocks, in the order of the version, by one.
     Merge(Vec<Arc<Block>>),
     Expire(Vec<Ulid>),
+    /// Makes the tier block of a raw one.
+    Roll(Arc<Block>),
 }
 
 /// What a job did, for the log.
@@ -54,7 +59,7 @@ impl Blocks {
         if !expired.is_empty() {
             return Some(Job::Expire(expired));
         }
-        mergeable(&version).map(Job::Merge)
+        mergeable(&version).map(Job::Merge).or_else(|| rolling::due(&version).map(Job::Roll))
     }
 }
 
@@ -63,7 +68,8 @@ fn expired(version: &Version, policy: &Policy) -> Vec<Ulid> {
     let mut bytes = version.bytes();
     // Ascending by first time: by size the oldest go first.
     for block in version.blocks() {
-        let old = policy.oldest.is_some_and(|oldest| block.meta().max_time < oldest);
+        let oldest = if block.meta().resolution == 0 { policy.oldest } else { policy.tier_oldest };
+        let old = oldest.is_some_and(|oldest| block.meta().max_time < oldest);
         if old || policy.bytes_max.is_some_and(|limit| bytes > limit) {
             bytes -= block.len();
             expired.push(block.meta().id);
@@ -82,8 +88,8 @@ fn mergeable(version: &Version) -> Option<Vec<Arc<Block>>> {
     for width in WIDTHS {
         let mut groups: std::collections::BTreeMap<i64, Vec<Arc<Block>>> = std::collections::BTreeMap::new();
         for block in version.blocks().iter().filter(sound) {
-            let window = block.meta().min_time.div_euclid(width);
-            if block.meta().max_time.div_euclid(width) == window {
+            let window = window_of(block.meta().min_time, width);
+            if window_of(block.meta().max_time, width) == window {
                 groups.entry(window).or_default().push(Arc::clone(block));
             }
         }
@@ -110,6 +116,7 @@ impl Job {
                 let bytes_after = blocks.version().bytes();
                 Ok(Done { removed: expired.clone(), added: Vec::new(), bytes_before: before, bytes_after })
             }
+            Self::Roll(source) => rolling::run(blocks, now, source).inspect_err(|_| source.set_unmergeable()),
             Self::Merge(sources) => merge_blocks(blocks, now, sources).inspect_err(|_| {
                 sources.iter().for_each(|block| block.set_unmergeable());
             }),
@@ -133,9 +140,14 @@ fn merge_blocks(blocks: &Blocks, now: Millis, sources: &[Arc<Block>]) -> Result<
     }
     let finished = writer.finish().map_err(io)?;
     let added: Vec<_> = finished.into_iter().collect();
-    blocks.publish(&added, &removed)?;
+    // Their tier blocks go with them: the merged block gets its own.
+    let version = blocks.version();
+    let tiers = version.blocks().iter().map(|block| block.meta());
+    let tiers = tiers.filter(|meta| meta.resolution > 0 && meta.sources.iter().any(|id| removed.contains(id)));
+    let gone: Vec<Ulid> = removed.iter().copied().chain(tiers.map(|meta| meta.id)).collect();
+    blocks.publish(&added, &gone)?;
     Ok(Done {
-        removed,
+        removed: gone,
         bytes_before: sources.iter().map(|block| block.len()).sum(),
         bytes_after: added.iter().map(|(_, len)| len).sum(),
         added: added.iter().map(|(meta, _)| meta.id).collect(),

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::base::disk::{Disk, File};
 use crate::codec::chunk::{self, Target};
+use crate::codec::rollup::{self, Point};
 use crate::codec::{CodecError, bytes};
 use crate::promql::source::Column;
 
@@ -237,6 +238,18 @@ impl Block {
             }
         }
         Ok(())
+    }
+
+    /// The rolled-up points of a series of a tier block.
+    pub(super) fn points(&self, series: u32, mint: i64, maxt: i64) -> Result<Vec<Point>, BlockError> {
+        let index = self.index()?;
+        let mut points = Vec::new();
+        for at in self.chunks(&index, series, (mint, maxt))? {
+            let page = self.page(&index, at.page)?;
+            let bytes = self.chunk_bytes(&page, at)?;
+            rollup::decode(bytes, mint, maxt, &mut points).map_err(|error| self.broken(0, error.0))?;
+        }
+        Ok(points)
     }
 
     pub(super) fn chunk_bytes<'a>(&self, page: &'a [u8], at: ChunkRef) -> Result<&'a [u8], BlockError> {

@@ -158,7 +158,9 @@ fn rebuild(disk: &Disk, folder: &Path, files: &[Ulid], cache: &Arc<Cache>, warni
             }
         }
     }
-    let replaced: Vec<Ulid> = live.iter().flat_map(|block| block.meta.sources.iter().copied()).collect();
+    // Tier blocks name what they were made from, which stays.
+    let raw = live.iter().filter(|block| block.meta.resolution == 0);
+    let replaced: Vec<Ulid> = raw.flat_map(|block| block.meta.sources.iter().copied()).collect();
     live.retain(|block| !replaced.contains(&block.meta.id));
     live
 }

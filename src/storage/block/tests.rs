@@ -21,13 +21,13 @@ fn labels(host: usize, name: &str) -> Labels {
     Labels::from_pairs([("__name__", name), ("host", &format!("h{host:03}")), ("job", "vm")])
 }
 
-/// `hosts` x 2 series with a sample a second in `from..to`, and one value off.
+/// `hosts` x 2 series with a sample a second after `from`, up to and with `to`.
 fn flush(blocks: &Blocks, hosts: usize, from: i64, to: i64) {
     let mut writer = WindowWriter::new(blocks, T, (from, to));
     for name in ["cpu", "mem"] {
         for host in 0..hosts {
             let mut column = Column::default();
-            for time in (from..to).step_by(1_000) {
+            for time in (from + 1_000..=to).step_by(1_000) {
                 column.push_float(time, 0, value(host, time));
             }
             writer.add(&labels(host, name), &column).unwrap();
@@ -46,23 +46,27 @@ fn matcher(op: MatchOp, name: &str, value: &str) -> Matcher {
 }
 
 fn read(blocks: &Blocks, matchers: &[Matcher], range: (i64, i64)) -> (Vec<(Labels, Column)>, BTreeSet<String>) {
+    read_wanted(blocks, matchers, Wanted::raw(range.0, range.1))
+}
+
+fn read_wanted(blocks: &Blocks, matchers: &[Matcher], wanted: Wanted) -> (Vec<(Labels, Column)>, BTreeSet<String>) {
     let version = blocks.version();
-    let mut notes = BTreeSet::new();
-    let selected = version.select(matchers, range.0, range.1, &mut notes);
+    let mut remarks = Remarks::default();
+    let selected = version.select(matchers, wanted, &mut remarks);
     let read = |series: &Series| {
         let mut column = Column::default();
-        version.read(series, range, &mut column, &mut notes);
+        version.read(series, wanted, &mut column, &mut remarks);
         (series.labels.clone(), column)
     };
     let all = selected.series.iter().map(read).collect();
-    (all, notes)
+    (all, remarks.warnings)
 }
 
 #[track_caller]
 fn check_values(series: &[(Labels, Column)], from: i64, to: i64) {
     for (labels, column) in series {
         let host: usize = labels.get("host").unwrap()[1..].parse().unwrap();
-        assert_eq!(column.times, (from..to).step_by(1_000).collect::<Vec<_>>(), "{labels}");
+        assert_eq!(column.times, (from + 1_000..=to).step_by(1_000).collect::<Vec<_>>(), "{labels}");
         assert!(column.times.iter().zip(&column.values).all(|(time, v)| *v == value(host, *time)), "{labels}");
     }
 }
@@ -84,7 +88,7 @@ fn what_was_flushed_is_found_again_after_a_restart() {
     let window = (T + 7_190_000, T + 7_209_000);
     let (some, _) = read(&blocks, &[matcher(MatchOp::Regex, "host", "h00[1-3]")], window);
     assert_eq!(some.len(), 6);
-    check_values(&some, T + 7_190_000, T + 7_210_000);
+    check_values(&some, T + 7_189_000, T + 7_209_000);
     let names = |matchers: &[Matcher]| read(&blocks, matchers, ALL).0.len();
     assert_eq!(names(&[matcher(MatchOp::Equal, "__name__", "cpu")]), 20);
     assert_eq!(names(&[matcher(MatchOp::NotEqual, "__name__", "cpu"), matcher(MatchOp::Equal, "host", "h007")]), 1);
@@ -92,7 +96,7 @@ fn what_was_flushed_is_found_again_after_a_restart() {
     assert_eq!(names(&[matcher(MatchOp::Equal, "absent", "")]), 40);
     assert_eq!(names(&[matcher(MatchOp::Equal, "job", "none")]), 0);
     let mut values = BTreeSet::new();
-    blocks.version().label_values("__name__", T, T, |value| {
+    blocks.version().label_values("__name__", T, T + 5_000, |value| {
         values.insert(value.to_owned());
     });
     assert_eq!(values.into_iter().collect::<Vec<_>>(), ["cpu", "mem"]);
@@ -152,7 +156,8 @@ fn merging_keeps_every_sample_and_the_newest_of_two() {
         jobs += 1;
     }
     assert!(jobs >= 1);
-    assert_eq!(blocks.version().blocks().len(), 2);
+    let raw = |block: &&std::sync::Arc<Block>| block.meta().resolution == 0;
+    assert_eq!(blocks.version().blocks().iter().filter(raw).count(), 2);
     let (after, notes) = read(&blocks, &[], ALL);
     assert!(notes.is_empty());
     assert_eq!(before.len(), after.len());
@@ -162,7 +167,7 @@ fn merging_keeps_every_sample_and_the_newest_of_two() {
     let (odd, _) = read(&blocks, &[matcher(MatchOp::Equal, "host", "h009")], ALL);
     assert_eq!(odd[0].1.values, [-1.0, -2.0]);
     let files = std::fs::read_dir(folder.path()).unwrap().count();
-    assert_eq!(files, 3, "two blocks and the manifest");
+    assert_eq!(files, 4, "two blocks, one for the tier, and the manifest");
 }
 
 #[test]
@@ -171,16 +176,16 @@ fn expired_blocks_go_and_leftovers_of_a_crash_are_swept() {
     let (blocks, _) = open(folder.path());
     flush(&blocks, 2, T, T + 4 * WINDOW_MS);
     let pinned = blocks.version();
-    let job = blocks.next_job(&Policy { oldest: Some(T + 2 * WINDOW_MS), bytes_max: None }).unwrap();
+    let job = blocks.next_job(&Policy { oldest: Some(T + 2 * WINDOW_MS + 1), ..Policy::default() }).unwrap();
     assert_eq!(job.run(&blocks, T).unwrap().removed.len(), 2);
-    assert_eq!(blocks.version().bounds(), Some((T + 2 * WINDOW_MS, T + 4 * WINDOW_MS - 1_000)));
-    let mut notes = BTreeSet::new();
-    let selected = pinned.select(&[], i64::MIN, i64::MAX, &mut notes);
+    assert_eq!(blocks.version().bounds(), Some((T + 2 * WINDOW_MS + 1_000, T + 4 * WINDOW_MS)));
+    let (mut remarks, wanted) = (Remarks::default(), Wanted::raw(i64::MIN, i64::MAX));
+    let selected = pinned.select(&[], wanted, &mut remarks);
     let mut column = Column::default();
-    pinned.read(&selected.series[0], ALL, &mut column, &mut notes);
-    assert_eq!((column.len(), notes.len()), (4 * 7_200, 0), "a reader keeps what it began with");
+    pinned.read(&selected.series[0], wanted, &mut column, &mut remarks);
+    assert_eq!((column.len(), remarks), (4 * 7_200, Remarks::default()), "a reader keeps what it began with");
     let one = blocks.version().blocks()[1].len();
-    let job = blocks.next_job(&Policy { oldest: None, bytes_max: Some(one) }).unwrap();
+    let job = blocks.next_job(&Policy { bytes_max: Some(one), ..Policy::default() }).unwrap();
     job.run(&blocks, T).unwrap();
     assert_eq!(blocks.version().blocks().len(), 1);
     // A block that was finished but not published, and one that was not finished.
@@ -233,4 +238,52 @@ fn an_audit_accounts_for_every_sample_and_finds_damage() {
         "{:?}",
         found.faults
     );
+}
+
+#[test]
+fn a_tier_stands_for_raw_samples_where_it_is_exact_and_outlives_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (blocks, _) = open(folder.path());
+    let base = T - T.rem_euclid(4 * WINDOW_MS);
+    for window in 0..5 {
+        flush(&blocks, 3, base + window * WINDOW_MS, base + (window + 1) * WINDOW_MS);
+    }
+    while let Some(job) = blocks.next_job(&Policy::default()) {
+        job.run(&blocks, T).unwrap();
+    }
+    let resolutions: Vec<i64> = blocks.version().blocks().iter().map(|block| block.meta().resolution).collect();
+    assert_eq!(resolutions.iter().filter(|r| **r == TIER_MS).count(), 1, "{resolutions:?}");
+    let (mint, maxt) = (base + 600_001, base + 5 * WINDOW_MS);
+    let (raw, _) = read(&blocks, &[], (mint, maxt));
+    let whole = |shape| Wanted { mint, maxt, shape: Some(shape), elsewhere_from: i64::MAX };
+    type Fold = fn(&[f64]) -> f64;
+    let folds: [(Shape, Fold); 4] = [
+        (Shape::Max, |v| v.iter().copied().fold(f64::MIN, f64::max)),
+        (Shape::Min, |v| v.iter().copied().fold(f64::MAX, f64::min)),
+        (Shape::Last, |v| v[v.len() - 1]),
+        (Shape::Increase, |v| v[v.len() - 1] - v[0] + v.windows(2).filter(|w| w[1] < w[0]).map(|w| w[0]).sum::<f64>()),
+    ];
+    for (shape, fold) in folds {
+        let (rolled, warnings) = read_wanted(&blocks, &[], whole(shape));
+        assert_eq!((rolled.len(), warnings.len()), (raw.len(), 0));
+        for ((labels, samples), (_, points)) in raw.iter().zip(&rolled) {
+            assert!(points.len() < samples.len() / 3, "{shape:?} {labels}: {} points", points.len());
+            for end in (mint + 299_999..=maxt).step_by(600_000) {
+                let window = |column: &Column| {
+                    let from = column.times.partition_point(|time| *time <= end - 300_000);
+                    fold(&column.values[from..column.times.partition_point(|time| *time <= end)])
+                };
+                let (a, b) = (window(samples), window(points));
+                assert!((a - b).abs() <= a.abs() * 1e-12, "{shape:?} {labels} at {end}: {a} {b}");
+            }
+        }
+    }
+    // A block that late samples share is read raw; so is one that others have newer samples for.
+    let beside = Wanted { elsewhere_from: base + WINDOW_MS, ..whole(Shape::Max) };
+    assert_eq!(read_wanted(&blocks, &[], beside).0[0].1.len(), raw[0].1.len());
+    let job = blocks.next_job(&Policy { oldest: Some(maxt + 1), ..Policy::default() }).unwrap();
+    job.run(&blocks, T).unwrap();
+    assert_eq!(blocks.version().blocks().len(), 1, "the tier outlives the raw blocks");
+    let (left, _) = read(&blocks, &[], (mint, maxt));
+    assert_eq!(left[0].1.len(), (4 * WINDOW_MS / TIER_MS) as usize - 10);
 }

@@ -14,6 +14,8 @@ use super::format::Meta;
 use super::index::Index;
 use super::manifest::Live;
 use super::reader::{Block, BlockError};
+use super::tier::{Shape, TIER_MS, distance, emit};
+use super::ulid::Ulid;
 
 /// A block that cannot be read at all.
 #[derive(Clone, Debug)]
@@ -38,8 +40,35 @@ pub struct Version {
     /// Ascending by first time, then by age.
     blocks: Vec<Arc<Block>>,
     quarantined: Vec<Arc<Quarantined>>,
+    /// For each block: the tier block that stands for it, if it is raw and no other raw block shares its time.
+    rollups: Vec<Option<u32>>,
     /// Counts publications.
     sequence: u64,
+}
+
+/// What an answer lacks, and what it was made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    pub warnings: BTreeSet<String>,
+    pub infos: BTreeSet<String>,
+}
+
+/// What of a series is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    pub mint: i64,
+    pub maxt: i64,
+    /// Rolled-up points may stand for samples, if they keep this.
+    pub shape: Option<Shape>,
+    /// From this time on there are samples elsewhere: blocks that reach it are read raw.
+    pub elsewhere_from: i64,
+}
+
+impl Wanted {
+    /// Raw samples only.
+    pub fn raw(mint: i64, maxt: i64) -> Self {
+        Self { mint, maxt, shape: None, elsewhere_from: i64::MAX }
+    }
 }
 
 /// A series, and where its samples are: (place of the block in the version, number in the block).
@@ -59,7 +88,43 @@ pub struct Selected {
 impl Version {
     pub(super) fn new(mut blocks: Vec<Arc<Block>>, quarantined: Vec<Arc<Quarantined>>, sequence: u64) -> Self {
         blocks.sort_by_key(|block| (block.meta().min_time, block.meta().id));
-        Self { blocks, quarantined, sequence }
+        let mut version = Self { rollups: vec![None; blocks.len()], blocks, quarantined, sequence };
+        let tier_of = |raw: &Arc<Block>| {
+            let stands_for =
+                |block: &Arc<Block>| block.meta().resolution > 0 && block.meta().sources == [raw.meta().id];
+            version.blocks.iter().position(stands_for).map(|place| place as u32)
+        };
+        let rollups = version.blocks.iter().enumerate().map(|(place, block)| {
+            if block.meta().resolution == 0 && version.is_alone(place) { tier_of(block) } else { None }
+        });
+        version.rollups = rollups.collect();
+        version
+    }
+
+    /// Whether no other raw block, readable or not, shares the time of this one.
+    pub(super) fn is_alone(&self, place: usize) -> bool {
+        let Some(own) = self.blocks.get(place).map(|block| block.meta()) else { return false };
+        let others = self.blocks.iter().map(|block| block.meta()).chain(self.quarantined.iter().map(|q| &q.meta));
+        let mut near = others.filter(|meta| {
+            meta.resolution == 0
+                && meta.id != own.id
+                && meta.min_time <= own.max_time.saturating_add(TIER_MS)
+                && meta.max_time >= own.min_time.saturating_sub(TIER_MS)
+        });
+        // Neighbours may touch, if they do so between windows.
+        let window = |time: i64| time.saturating_sub(1).div_euclid(TIER_MS);
+        near.all(|meta| window(meta.max_time) < window(own.min_time) || window(meta.min_time) > window(own.max_time))
+    }
+
+    /// The tier block that stands for a raw one.
+    pub(super) fn rollup_of(&self, place: usize) -> Option<u32> {
+        self.rollups.get(place).copied().flatten()
+    }
+
+    /// Tier blocks of which the raw block is gone.
+    fn is_orphan(&self, block: &Block) -> bool {
+        let alive = |id: &Ulid| self.blocks.iter().any(|b| b.meta().id == *id && b.meta().resolution == 0);
+        block.meta().resolution > 0 && !block.meta().sources.iter().any(alive)
     }
 
     pub fn blocks(&self) -> &[Arc<Block>] {
@@ -98,20 +163,31 @@ impl Version {
 
     /// The series that fulfil all matchers and have samples in the range, ascending by labels. What cannot be read is
     /// named in `notes`.
-    pub fn select(&self, matchers: &[Matcher], mint: i64, maxt: i64, notes: &mut BTreeSet<String>) -> Selected {
+    pub fn select(&self, matchers: &[Matcher], wanted: Wanted, remarks: &mut Remarks) -> Selected {
+        let Wanted { mint, maxt, shape, .. } = wanted;
         let (mut found, mut pins) = (Vec::new(), Vec::new());
-        for (place, block) in self.raw(mint, maxt) {
+        let rolled = self.raw(mint, maxt).filter_map(|(place, _)| self.rollup_of(place as usize));
+        let rolled: Vec<u32> = rolled.filter(|_| shape.is_some()).collect();
+        let places = self.blocks.iter().enumerate().map(|(place, block)| (place as u32, block));
+        for (place, block) in places.filter(|(_, block)| block.overlaps(mint, maxt)) {
+            let orphan = self.is_orphan(block);
+            if block.meta().resolution > 0 && !orphan && !rolled.contains(&place) {
+                continue;
+            }
+            if orphan {
+                remarks.infos.insert("older samples are answered from windows of 1 min".to_owned());
+            }
             let before = found.len();
             match find_in(block, place, matchers, (mint, maxt), &mut found) {
                 Ok(index) => pins.push(index),
                 Err(error) => {
                     found.truncate(before);
-                    notes.insert(note(block, &error));
+                    remarks.warnings.insert(note(block, &error));
                 }
             }
         }
         let outside = |block: &&Arc<Quarantined>| block.meta.min_time > maxt || block.meta.max_time < mint;
-        notes.extend(self.quarantined.iter().filter(|block| !outside(block)).map(|block| block.note()));
+        remarks.warnings.extend(self.quarantined.iter().filter(|block| !outside(block)).map(|block| block.note()));
         // Places ascend with time and age, so the parts of a series come in the order in which they are merged.
         found.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.cmp(&b.1)));
         let mut series: Vec<Series> = Vec::new();
@@ -124,19 +200,52 @@ impl Version {
         Selected { series, _pins: pins }
     }
 
-    /// Appends the samples of a series in `mint..=maxt` to a cleared column. What cannot be read is named in `notes`.
-    pub fn read(&self, series: &Series, (mint, maxt): (i64, i64), column: &mut Column, notes: &mut BTreeSet<String>) {
+    /// Appends the samples of a series that are wanted, as for `select`, to a cleared column. What cannot be read is
+    /// named in the remarks. Answers the distance of the raw samples for which points stand, if any do: for an increase
+    /// the caller has to see that all samples together are dense, and else read raw ones.
+    pub fn read(&self, series: &Series, wanted: Wanted, column: &mut Column, remarks: &mut Remarks) -> Option<f64> {
+        let Wanted { mint, maxt, .. } = wanted;
+        let mut closest = None;
         for (place, number) in &series.parts {
             let Some(block) = self.blocks.get(*place as usize) else { continue };
+            if block.meta().resolution > 0 {
+                if self.is_orphan(block) {
+                    let mut part = Column::default();
+                    if let Ok(points) = block.points(*number, mint, maxt) {
+                        emit(&points, wanted.shape.filter(|s| *s != Shape::Increase).unwrap_or(Shape::Last), &mut part);
+                    }
+                    merge(column, &mut part);
+                }
+                continue;
+            }
+            if let Some((mut part, distance)) = self.rolled(series, *place, wanted) {
+                closest = Some(closest.map_or(distance, |closest: f64| closest.min(distance)));
+                merge(column, &mut part);
+                continue;
+            }
             let mut failures = Vec::new();
             let mut part = Column::default();
             let into = if column.is_empty() { &mut *column } else { &mut part };
             if let Err(error) = block.read(*number, (mint, maxt), into, &mut failures) {
                 failures.push(error);
             }
-            notes.extend(failures.iter().map(|error| note(block, error)));
+            remarks.warnings.extend(failures.iter().map(|error| note(block, error)));
             merge(column, &mut part);
         }
+        closest
+    }
+
+    /// The samples that stand for a raw block's, if they do so exactly, and the distance of those.
+    fn rolled(&self, series: &Series, place: u32, wanted: Wanted) -> Option<(Column, f64)> {
+        let (shape, tier) = (wanted.shape?, self.rollup_of(place as usize)?);
+        if self.blocks.get(place as usize)?.meta().max_time >= wanted.elsewhere_from.saturating_sub(TIER_MS) {
+            return None;
+        }
+        let (_, number) = series.parts.iter().find(|(place, _)| *place == tier)?;
+        // What is damaged here is not missed: raw samples are read in its place.
+        let points = self.blocks.get(tier as usize)?.points(*number, wanted.mint, wanted.maxt).ok()?;
+        let mut part = Column::default();
+        (!points.is_empty() && emit(&points, shape, &mut part)).then(|| (part, distance(&points)))
     }
 
     /// Calls `visit` with each label name of each block that touches the range; names repeat between blocks.

@@ -12,6 +12,11 @@ use super::format::Meta;
 use super::shelf::Blocks;
 use super::writer::BlockWriter;
 
+/// Which window of a width a time is in. Windows are closed to the right, as range selectors are.
+pub(super) fn window_of(time: i64, width: i64) -> i64 {
+    time.saturating_sub(1).div_euclid(width)
+}
+
 /// Width of a fresh block's window, aligned to the epoch.
 pub const WINDOW_MS: i64 = 7_200_000;
 
@@ -42,9 +47,9 @@ impl<'a> WindowWriter<'a> {
     pub fn add(&mut self, labels: &Labels, column: &Column) -> io::Result<()> {
         let mut from = 0;
         while let Some(first) = column.times.get(from) {
-            let window = first.div_euclid(self.width);
+            let window = window_of(*first, self.width);
             let rest = column.times.get(from..).unwrap_or_default();
-            let to = from + rest.partition_point(|time| time.div_euclid(self.width) == window);
+            let to = from + rest.partition_point(|time| window_of(*time, self.width) == window);
             let mut chunks = Vec::new();
             seal(column, from, to, &mut chunks);
             let writer = match self.writers.entry(window) {
