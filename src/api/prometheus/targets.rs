@@ -177,10 +177,21 @@ mod tests {
     async fn targets_are_shown_by_state_and_pool() {
         check("/api/v1/targets", &expect![[r#"{"status":"success","data":{"activeTargets":[{"discoveredLabels":{"__address__":"c:3","__always_scrape_classic_histograms__":"false","__convert_classic_histograms_to_nhcb__":"false","__metrics_path__":"/metrics","__scheme__":"http","__scrape_interval__":"100y","__scrape_native_histograms__":"false","__scrape_timeout__":"10s","job":"j"},"labels":{"instance":"c:3","job":"j"},"scrapePool":"j","scrapeUrl":"http://c:3/metrics","globalUrl":"http://c:3/metrics","lastError":"","lastScrape":"0001-01-01T00:00:00Z","lastScrapeDuration":0.0,"health":"unknown","scrapeInterval":"100y","scrapeTimeout":"10s"},{"discoveredLabels":{"__address__":"localhost:1","__always_scrape_classic_histograms__":"false","__convert_classic_histograms_to_nhcb__":"false","__metrics_path__":"/metrics","__scheme__":"http","__scrape_interval__":"100y","__scrape_native_histograms__":"false","__scrape_timeout__":"10s","job":"j"},"labels":{"instance":"localhost:1","job":"j"},"scrapePool":"j","scrapeUrl":"http://localhost:1/metrics","globalUrl":"http://box:1/metrics","lastError":"","lastScrape":"0001-01-01T00:00:00Z","lastScrapeDuration":0.0,"health":"unknown","scrapeInterval":"100y","scrapeTimeout":"10s"}],"droppedTargets":[{"discoveredLabels":{"__address__":"b:2","__always_scrape_classic_histograms__":"false","__convert_classic_histograms_to_nhcb__":"false","__metrics_path__":"/metrics","__scheme__":"http","__scrape_interval__":"100y","__scrape_native_histograms__":"false","__scrape_timeout__":"10s","job":"j"},"scrapePool":"j"}],"droppedTargetCounts":{"empty":0,"j":1}}}"#]]).await;
         check("/api/v1/targets?state=dropped", &expect![[r#"{"status":"success","data":{"activeTargets":[],"droppedTargets":[{"discoveredLabels":{"__address__":"b:2","__always_scrape_classic_histograms__":"false","__convert_classic_histograms_to_nhcb__":"false","__metrics_path__":"/metrics","__scheme__":"http","__scrape_interval__":"100y","__scrape_native_histograms__":"false","__scrape_timeout__":"10s","job":"j"},"scrapePool":"j"}],"droppedTargetCounts":{"empty":0,"j":1}}}"#]]).await;
-        check("/api/v1/targets?state=active&scrapePool=empty", &expect![[r#"{"status":"success","data":{"activeTargets":[],"droppedTargets":[],"droppedTargetCounts":null}}"#]]).await;
+        check(
+            "/api/v1/targets?state=active&scrapePool=empty",
+            &expect![[
+                r#"{"status":"success","data":{"activeTargets":[],"droppedTargets":[],"droppedTargetCounts":null}}"#
+            ]],
+        )
+        .await;
         check("/api/v1/scrape_pools", &expect![[r#"{"status":"success","data":{"scrapePools":["empty","j"]}}"#]]).await;
-        check("/api/v1/targets/metadata?match_target={job=%22j%22}", &expect![[r#"{"status":"success","data":[]}"#]]).await;
-        check("/api/v1/targets/metadata?limit=x", &expect![[r#"{"status":"error","errorType":"bad_data","error":"limit must be a number"}"#]]).await;
+        check("/api/v1/targets/metadata?match_target={job=%22j%22}", &expect![[r#"{"status":"success","data":[]}"#]])
+            .await;
+        check(
+            "/api/v1/targets/metadata?limit=x",
+            &expect![[r#"{"status":"error","errorType":"bad_data","error":"limit must be a number"}"#]],
+        )
+        .await;
     }
 
     #[test]

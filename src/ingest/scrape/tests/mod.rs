@@ -192,14 +192,18 @@ fn classic_histograms_become_native_ones() {
     let body = "# TYPE h histogram\nh_bucket{x=\"1\",le=\"1\"} 2\nh_bucket{x=\"1\",le=\"+Inf\"} 3\nh_sum{x=\"1\"} 4.5\n\
                 h_count{x=\"1\"} 3\n# TYPE g gauge\ng 1\n";
     let yaml = "{job_name: j, convert_classic_histograms_to_nhcb: true}";
-    check(yaml, &[Some(body), Some(body), Some("g 1\n")], &expect_test::expect![[r#"
+    check(
+        yaml,
+        &[Some(body), Some(body), Some("g 1\n")],
+        &expect_test::expect![[r#"
         g{…} 1@0 1@1000 1@2000
         h{env="prod", instance="host:80", job="j", x="1"} h{schema=-53 count=3 sum=4.5 zero=0 +[(0, 2)][2.0, 1.0] -[][] [1.0]}@0 h{schema=-53 count=3 sum=4.5 zero=0 +[(0, 2)][2.0, 1.0] -[][] [1.0]}@1000 stale@2000
         scrape_samples_post_metric_relabeling{…} 2@0 2@1000 1@2000
         scrape_samples_scraped{…} 2@0 2@1000 1@2000
         scrape_series_added{…} 2@0 0@1000 0@2000
         up{…} 1@0 1@1000 1@2000
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
