@@ -1,5 +1,7 @@
 //! Takes the samples of one request.
 
+mod floats;
+
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -18,6 +20,8 @@ use super::record::{BATCH, Batch};
 use super::refusal::Refusal;
 use super::series::{HistogramSample, Placed, SeriesRef};
 use super::store::{Admission, Shared};
+
+pub use floats::Float;
 
 /// Who sends, and how its samples are to be treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

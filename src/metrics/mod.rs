@@ -39,7 +39,7 @@ mod store;
 mod upkeep;
 mod workers;
 
-pub use appender::{Appender, Origin};
+pub use appender::{Appender, Float, Origin};
 pub use catalog::{Listing, MetadataRow};
 pub use commit::{Commit, CommitError, Committed};
 pub use exemplars::ExemplarRow;

@@ -209,7 +209,7 @@ impl Translator<'_> {
         if let Some(series) = self.caches.groups.get(key, self.now_secs) {
             return Ok(series);
         }
-        let mut labels = self.labels(place, head)?;
+        let mut labels = self.labels(place, &head.attributes)?;
         let mut series = Vec::with_capacity(count);
         for at in 0..count {
             member(&mut labels, at);

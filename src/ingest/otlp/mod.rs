@@ -25,6 +25,7 @@ mod native;
 mod points;
 mod receiver;
 mod translate;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

@@ -293,7 +293,7 @@ async fn what_is_refused_is_counted_and_said() {
     let (status, response) = post(&router, &request(&[], metrics.clone())).await;
     let partial = response.partial_success.unwrap();
     assert_eq!((status, partial.rejected_data_points), (200, 6));
-    expect!["6 of 7 data points refused (too_far_in_future: 1, invalid_name: 2, no_temporality: 1, no_value: 1, no_time: 1); sample is too far in the future: 1700003600000 is more than 600000 ms ahead of the clock in ok; metric name is empty; aggregation temporality 0 of t_bytes_total; data point without a value in v; data point without a time in timeless"]
+    expect!["6 of 7 data points refused (invalid_name: 2, no_temporality: 1, no_value: 1, too_far_in_future: 1, no_time: 1); metric name is empty; aggregation temporality 0 of t_bytes_total; data point without a value in v; sample is too far in the future: 1700003600000 is more than 600000 ms ahead of the clock in ok; data point without a time in timeless"]
         .assert_eq(&partial.error_message);
     assert_eq!(fixture.dump(), "ok 1@0\n");
     // Nothing could be taken: that is an error.

@@ -11,6 +11,7 @@ use super::config::Config;
 use super::context::{Caches, Family, Heading, Kind, LabelsError, Resource, Scope, point_labels};
 use super::delta::Deltas;
 use super::points::{self, Head, millis};
+use super::waiting::Walk;
 use crate::ingest::report::Report;
 use crate::metrics::{Appender, Refusal, SeriesRef};
 use crate::model::labels::{LabelsBuilder, METRIC_NAME};
@@ -81,22 +82,29 @@ impl<'a> Translator<'a> {
     /// # Errors
     /// Where the bytes are no request. What came before is appended.
     pub(super) fn take(&mut self, body: &[u8]) -> Result<(), WireError> {
-        let mut pending = Vec::new();
-        let mut reader = Reader::new(body);
-        while let Some(field) = reader.next_field()? {
-            if field.number == 1 {
-                self.resource_metrics(field.bytes()?, &mut pending)?;
-            }
-        }
+        let mut walk = Walk::default();
+        let walked = self.walk(body, &mut walk);
+        self.flush(&mut walk)?;
+        walked?;
         // Stable: points of the same time keep the order of the request.
-        pending.sort_by_key(|point: &Pending<'_>| point.time_nanos);
-        for point in &pending {
+        walk.pending.sort_by_key(|point| point.time_nanos);
+        for point in &walk.pending {
             self.delta(point)?;
         }
         Ok(())
     }
 
-    fn resource_metrics<'b>(&mut self, message: &'b [u8], pending: &mut Vec<Pending<'b>>) -> Result<(), WireError> {
+    fn walk<'b>(&mut self, body: &'b [u8], walk: &mut Walk<'b>) -> Result<(), WireError> {
+        let mut reader = Reader::new(body);
+        while let Some(field) = reader.next_field()? {
+            if field.number == 1 {
+                self.resource_metrics(field.bytes()?, walk)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn resource_metrics<'b>(&mut self, message: &'b [u8], walk: &mut Walk<'b>) -> Result<(), WireError> {
         let raw = first(message, 1)?;
         let resource = match Resource::find(self.config, self.caches, raw, (self.seed, self.now_secs)) {
             Ok(resource) => resource,
@@ -109,7 +117,7 @@ impl<'a> Translator<'a> {
         let mut reader = Reader::new(message);
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
-                self.scope_metrics(field.bytes()?, &resource, &mut extent, pending)?;
+                self.scope_metrics(field.bytes()?, &resource, &mut extent, walk)?;
             }
         }
         self.target_info(&resource, extent);
@@ -121,7 +129,7 @@ impl<'a> Translator<'a> {
         message: &'b [u8],
         resource: &Arc<Resource>,
         extent: &mut Extent,
-        pending: &mut Vec<Pending<'b>>,
+        walk: &mut Walk<'b>,
     ) -> Result<(), WireError> {
         let mut scope = None;
         if self.config.promote_scope_metadata {
@@ -137,7 +145,7 @@ impl<'a> Translator<'a> {
         let mut reader = Reader::new(message);
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
-                self.metric(field.bytes()?, (resource, scope.as_ref()), extent, pending)?;
+                self.metric(field.bytes()?, (resource, scope.as_ref()), extent, walk)?;
             }
         }
         Ok(())
@@ -148,7 +156,7 @@ impl<'a> Translator<'a> {
         message: &'b [u8],
         (resource, scope): (&Arc<Resource>, Option<&Arc<Scope>>),
         extent: &mut Extent,
-        pending: &mut Vec<Pending<'b>>,
+        walk: &mut Walk<'b>,
     ) -> Result<(), WireError> {
         let mut heading = Heading { name: &[], description: &[], unit: &[], kind: Kind::Gauge, is_monotonic: false };
         let mut data: Option<&[u8]> = None;
@@ -194,7 +202,7 @@ impl<'a> Translator<'a> {
         let mix = [resource.id, scope.map_or(0, |scope| scope.id), family.id];
         let seed = mix.iter().fold(self.seed, |seed, id| xxh3_64_with_seed(&id.to_le_bytes(), seed));
         let place = Arc::new(Place { resource: Arc::clone(resource), scope: scope.cloned(), family, seed });
-        self.each_point(data, (&place, heading.kind, temporality == DELTA), extent, pending)
+        self.each_point(data, (&place, heading.kind, temporality == DELTA), extent, walk)
     }
 
     fn each_point<'b>(
@@ -202,7 +210,7 @@ impl<'a> Translator<'a> {
         data: &'b [u8],
         (place, kind, is_delta): (&Arc<Place>, Kind, bool),
         extent: &mut Extent,
-        pending: &mut Vec<Pending<'b>>,
+        walk: &mut Walk<'b>,
     ) -> Result<(), WireError> {
         let mut reader = Reader::new(data);
         while let Some(field) = reader.next_field()? {
@@ -212,11 +220,11 @@ impl<'a> Translator<'a> {
             let message = field.bytes()?;
             let time_nanos = if is_delta {
                 let time_nanos = points::time_nanos(message)?;
-                pending.push(Pending { place: Arc::clone(place), kind, time_nanos, message });
+                walk.pending.push(Pending { place: Arc::clone(place), kind, time_nanos, message });
                 time_nanos
             } else {
                 match kind {
-                    Kind::Gauge | Kind::Sum => self.number(place, kind, message)?,
+                    Kind::Gauge | Kind::Sum => self.number(place, kind, message, walk)?,
                     Kind::Histogram => self.explicit(place, message)?,
                     Kind::ExponentialHistogram => self.exponential(place, message)?,
                     Kind::Summary => self.summary(place, message)?,
@@ -232,7 +240,13 @@ impl<'a> Translator<'a> {
 
     /// Appends a gauge's or cumulative sum's point; answers its time.
     #[inline]
-    fn number(&mut self, place: &Place, kind: Kind, message: &[u8]) -> Result<u64, WireError> {
+    fn number<'b>(
+        &mut self,
+        place: &Arc<Place>,
+        kind: Kind,
+        message: &'b [u8],
+        walk: &mut Walk<'b>,
+    ) -> Result<u64, WireError> {
         let (head, value) = points::number(message)?;
         let value = match (head.is_stale(), value) {
             (true, _) => STALE_NAN,
@@ -244,6 +258,16 @@ impl<'a> Translator<'a> {
         };
         // A gauge does not count from anywhere.
         let start = if kind == Kind::Gauge { 0 } else { head.start() };
+        let time_nanos = head.time_nanos;
+        if !head.has_exemplars && time_nanos != 0 {
+            let key = xxh3_128_with_seed(&head.attributes, place.seed);
+            if walk.push(place, key, head, (start, value)) {
+                self.flush(walk)?;
+            }
+            return Ok(time_nanos);
+        }
+        // Points of one series keep the order of the request.
+        self.flush(walk)?;
         let series = self.single(place, &head, |appender, series, time| appender.float(series, time, start, value))?;
         if let Some(series) = series {
             self.report.samples += 1;
@@ -251,7 +275,7 @@ impl<'a> Translator<'a> {
                 self.exemplars(points::exemplars(message, points::PointKind::Number)?, |_| series)?;
             }
         }
-        Ok(head.time_nanos)
+        Ok(time_nanos)
     }
 
     /// Appends the one sample of a point. `None` where it was refused, which is counted here.
@@ -282,7 +306,7 @@ impl<'a> Translator<'a> {
             }
         }
         let appended = self
-            .resolve(place, head, key)
+            .resolve(place, &head.attributes, key)
             .and_then(|series| append(&mut self.appender, series, time).map(|()| series).map_err(Problem::Refused));
         match appended {
             Ok(series) => {
@@ -296,8 +320,8 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn resolve(&mut self, place: &Place, head: &Head<'_>, key: u128) -> Result<SeriesRef, Problem> {
-        let mut labels = self.labels(place, head)?;
+    pub(super) fn resolve(&mut self, place: &Place, attributes: &[u8], key: u128) -> Result<SeriesRef, Problem> {
+        let mut labels = self.labels(place, attributes)?;
         labels.set(METRIC_NAME, place.name());
         let series = self.appender.series(labels.build().as_encoded()).map_err(Problem::Refused)?;
         self.caches.series.insert(key, series, self.now_secs);
@@ -305,8 +329,8 @@ impl<'a> Translator<'a> {
     }
 
     /// The labels of a point without the metric name.
-    pub(super) fn labels(&self, place: &Place, head: &Head<'_>) -> Result<LabelsBuilder, Problem> {
-        point_labels(self.config, &place.resource, place.scope.as_deref(), &head.attributes).map_err(Problem::Labels)
+    pub(super) fn labels(&self, place: &Place, attributes: &[u8]) -> Result<LabelsBuilder, Problem> {
+        point_labels(self.config, &place.resource, place.scope.as_deref(), attributes).map_err(Problem::Labels)
     }
 
     /// Counts a refused point.

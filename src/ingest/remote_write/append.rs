@@ -4,7 +4,7 @@ use super::histogram::{Decoded, HistogramError};
 use crate::ingest::labels::{self, LabelProblem};
 use crate::ingest::recent::Recent;
 use crate::ingest::report::Report;
-use crate::metrics::{Appender, Refusal, SeriesRef};
+use crate::metrics::{Appender, Float, Refusal, SeriesRef};
 use crate::model::exemplar::Exemplar;
 use crate::model::metadata::Metadata;
 use crate::proto::wire::WireError;
@@ -20,6 +20,40 @@ pub(super) struct Sink<'a> {
     /// Loose pairs and their canonical form, for series that are not known.
     loose: Vec<u8>,
     encoded: Vec<u8>,
+}
+
+/// The only sample of a series entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample<'b> {
+    /// What the labels are decoded from.
+    pub message: &'b [u8],
+    pub time: i64,
+    pub start: i64,
+    pub value: f64,
+}
+
+/// Samples that are looked up and appended together.
+#[derive(Debug, Default)]
+pub(super) struct Waiting<'b> {
+    keys: Vec<u128>,
+    entries: Vec<Sample<'b>>,
+    found: Vec<Option<SeriesRef>>,
+    floats: Vec<Float>,
+    /// For each of `floats` its place in `entries`.
+    places: Vec<usize>,
+}
+
+impl<'b> Waiting<'b> {
+    /// So many share their locks, and still lie in the second cache of a core.
+    const MAX: usize = 1_024;
+
+    /// Whether it is time to flush.
+    #[inline]
+    pub(super) fn push(&mut self, key: u128, sample: Sample<'b>) -> bool {
+        self.keys.push(key);
+        self.entries.push(sample);
+        self.keys.len() >= Self::MAX
+    }
 }
 
 /// What requests learn for each other.
@@ -70,26 +104,45 @@ impl<'a> Sink<'a> {
         Self { appender, known, described, now_secs, report: Report::default(), loose: Vec::new(), encoded: Vec::new() }
     }
 
-    /// Appends the only sample of a series entry. `decode` writes the labels as loose pairs; it is only called where
-    /// the key is not known.
-    #[inline]
-    pub(super) fn raw_sample(
+    /// Appends what waits. `decode` writes the labels of an entry as loose pairs; it is only called for those that
+    /// are not known.
+    pub(super) fn flush(
         &mut self,
-        key: u128,
-        (time, value): (i64, f64),
-        decode: impl Fn(&mut Vec<u8>) -> Result<(), WireError>,
+        waiting: &mut Waiting<'_>,
+        decode: impl Fn(&[u8], &mut Vec<u8>) -> Result<(), WireError>,
     ) {
-        if let Some(series) = self.known.get(key, self.now_secs) {
-            match self.appender.float(series, time, 0, value) {
-                Ok(()) => {
-                    self.report.samples += 1;
-                    return;
+        let Waiting { keys, entries, found, floats, places } = waiting;
+        self.known.get_many(keys, self.now_secs, found);
+        floats.clear();
+        places.clear();
+        let mut unknown = Vec::new();
+        for (at, (series, entry)) in found.iter().zip(entries.iter()).enumerate() {
+            match series {
+                Some(series) => {
+                    floats.push(Float { series: *series, time: entry.time, start: entry.start, value: entry.value });
+                    places.push(at);
                 }
-                Err(Refusal::UnknownSeries) => self.known.remove(key),
-                Err(refusal) => return self.refuse(&refusal, &decode),
+                None => unknown.push(at),
             }
         }
-        self.series(key, decode).float(time, 0, value);
+        let mut refused = Vec::new();
+        self.appender.floats(floats, |at, refusal| refused.push((places[at], refusal)));
+        self.report.samples += (floats.len() - refused.len()) as u64;
+        for (at, refusal) in refused {
+            match refusal {
+                Refusal::UnknownSeries => {
+                    self.known.remove(keys[at]);
+                    unknown.push(at);
+                }
+                refusal => self.refuse(&refusal, &|into| decode(entries[at].message, into)),
+            }
+        }
+        for at in unknown {
+            let Sample { message, time, start, value } = entries[at];
+            self.series(keys[at], |into| decode(message, into)).float(time, start, value);
+        }
+        keys.clear();
+        entries.clear();
     }
 
     /// The samples that follow belong to this series.

@@ -5,7 +5,7 @@
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::append::Sink;
+use super::append::{Sample, Sink, Waiting};
 use super::histogram;
 use crate::ingest::labels;
 use crate::model::exemplar::Exemplar;
@@ -22,10 +22,17 @@ const SAMPLES: u8 = 0x12;
 /// # Errors
 /// Where the bytes are no write request. What came before is appended.
 pub(super) fn take(body: &[u8], sink: &mut Sink<'_>) -> Result<(), WireError> {
+    let mut waiting = Waiting::default();
+    let walked = walk(body, sink, &mut waiting);
+    sink.flush(&mut waiting, decode_labels);
+    walked
+}
+
+fn walk<'b>(body: &'b [u8], sink: &mut Sink<'_>, waiting: &mut Waiting<'b>) -> Result<(), WireError> {
     let mut reader = Reader::new(body);
     while !reader.is_empty() {
         if reader.take_tag(LABELS) {
-            series(reader.delimited()?, sink)?;
+            series(reader.delimited()?, sink, waiting)?;
             continue;
         }
         let Some(field) = reader.next_field()? else { break };
@@ -36,7 +43,7 @@ pub(super) fn take(body: &[u8], sink: &mut Sink<'_>) -> Result<(), WireError> {
     Ok(())
 }
 
-fn series(message: &[u8], sink: &mut Sink<'_>) -> Result<(), WireError> {
+fn series<'b>(message: &'b [u8], sink: &mut Sink<'_>, waiting: &mut Waiting<'b>) -> Result<(), WireError> {
     let mut reader = Reader::new(message);
     while reader.take_tag(LABELS) {
         reader.delimited()?;
@@ -47,10 +54,14 @@ fn series(message: &[u8], sink: &mut Sink<'_>) -> Result<(), WireError> {
     if rest.take_tag(SAMPLES) {
         let (value, time) = sample(rest.delimited()?)?;
         if rest.is_empty() {
-            sink.raw_sample(xxh3_128(raw), (time, value), |loose| decode_labels(raw, loose));
+            if waiting.push(xxh3_128(raw), Sample { message: raw, time, start: 0, value }) {
+                sink.flush(waiting, decode_labels);
+            }
             return Ok(());
         }
     }
+    // Samples of one series keep the order of the request.
+    sink.flush(waiting, decode_labels);
     let mut late_labels = Vec::new();
     let mut raw = raw;
     if has_labels(reader)? {

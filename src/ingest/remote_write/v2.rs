@@ -3,9 +3,10 @@
 //! Strings stand once in a table; a series refers to them by number. The numbers differ from request to request, so a
 //! series is known by the hash of its strings, which are put together in a reused buffer.
 
+use hashbrown::HashSet;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::append::Sink;
+use super::append::{Sample, Sink, Waiting};
 use super::histogram;
 use super::v1::metric_type;
 use crate::ingest::labels::{self, LABELS_MAX};
@@ -31,6 +32,8 @@ pub(super) enum RequestError {
 struct Scratch {
     refs: Vec<u64>,
     loose: Vec<u8>,
+    /// Families that this request has described, by the numbers of name, help and unit, and the type.
+    described: HashSet<[u32; 4]>,
 }
 
 /// Walks a request and appends what is in it.
@@ -38,15 +41,16 @@ struct Scratch {
 /// # Errors
 /// Where the bytes are no write request. What came before is appended.
 pub(super) fn take(body: &[u8], sink: &mut Sink<'_>) -> Result<(), RequestError> {
-    let symbols = symbols(body)?;
-    let mut scratch = Scratch::default();
-    let mut reader = Reader::new(body);
-    while let Some(field) = reader.next_field()? {
-        if field.number == 5 {
-            series(field.bytes()?, &symbols, &mut scratch, sink)?;
-        }
-    }
-    Ok(())
+    let request = Request { symbols: symbols(body)? };
+    let (mut scratch, mut waiting) = (Scratch::default(), Waiting::default());
+    let walked = request.walk(body, &mut scratch, (&mut *sink, &mut waiting));
+    sink.flush(&mut waiting, |message, into| request.labels(message, into));
+    walked.map_err(RequestError::Wire)
+}
+
+/// The strings that the series of a request refer to.
+struct Request<'b> {
+    symbols: Vec<&'b [u8]>,
 }
 
 fn symbols(body: &[u8]) -> Result<Vec<&[u8]>, RequestError> {
@@ -80,52 +84,111 @@ fn resolve(refs: &[u64], symbols: &[&[u8]], loose: &mut Vec<u8>) -> Result<(), S
     Ok(())
 }
 
-fn series(message: &[u8], symbols: &[&[u8]], scratch: &mut Scratch, sink: &mut Sink<'_>) -> Result<(), WireError> {
-    scratch.refs.clear();
-    let (mut samples, mut described) = (0_u64, None);
-    let mut reader = Reader::new(message);
-    while let Some(field) = reader.next_field()? {
-        match field.number {
-            1 => field.append_uints(&mut scratch.refs)?,
-            2 | 3 => samples += 1,
-            5 => described = Some(described_by(field.bytes()?, symbols)?),
-            _ => {}
+impl<'b> Request<'b> {
+    fn walk(
+        &self,
+        body: &'b [u8],
+        scratch: &mut Scratch,
+        (sink, waiting): (&mut Sink<'_>, &mut Waiting<'b>),
+    ) -> Result<(), WireError> {
+        let mut reader = Reader::new(body);
+        while let Some(field) = reader.next_field()? {
+            if field.number == 5 {
+                self.series(field.bytes()?, scratch, (&mut *sink, &mut *waiting))?;
+            }
         }
-    }
-    if let Err(problem) = resolve(&scratch.refs, symbols, &mut scratch.loose) {
-        sink.report.reject("invalid_labels", samples.max(1), || problem);
-        return Ok(());
-    }
-    let loose: &[u8] = &scratch.loose;
-    if samples == 0 {
-        sink.report.reject("no_samples", 1, || format!("no sample or histogram in series {}", labels::display(loose)));
-        return Ok(());
-    }
-    let refused_before = sink.report.rejected();
-    let mut series = sink.series(xxh3_128(loose), |into| {
-        into.extend_from_slice(loose);
         Ok(())
-    });
-    let mut reader = Reader::new(message);
-    while let Some(field) = reader.next_field()? {
-        match field.number {
-            2 => {
-                let (value, time, start) = sample(field.bytes()?)?;
-                series.float(time, start, value);
+    }
+
+    /// The labels of a series whose references were checked.
+    fn labels(&self, message: &[u8], loose: &mut Vec<u8>) -> Result<(), WireError> {
+        let mut refs = Vec::new();
+        let mut reader = Reader::new(message);
+        while let Some(field) = reader.next_field()? {
+            if field.number == 1 {
+                field.append_uints(&mut refs)?;
             }
-            3 => series.histogram(histogram::decode(field.bytes()?))?,
-            4 => {
-                let exemplar = exemplar(field.bytes()?, symbols)?;
-                series.exemplar(exemplar);
-            }
-            _ => {}
         }
+        // They were checked when the series was walked.
+        let _ = resolve(&refs, &self.symbols, loose);
+        Ok(())
     }
-    let some_stored = sink.report.rejected() - refused_before < samples;
-    if let Some(described) = described.filter(|described| some_stored && !described.is_empty()) {
-        describe(loose, &described, sink);
+
+    fn series(
+        &self,
+        message: &'b [u8],
+        scratch: &mut Scratch,
+        (sink, waiting): (&mut Sink<'_>, &mut Waiting<'b>),
+    ) -> Result<(), WireError> {
+        scratch.refs.clear();
+        let (mut samples, mut others, mut only, mut described) = (0_u64, 0_u64, None, None);
+        let mut reader = Reader::new(message);
+        while let Some(field) = reader.next_field()? {
+            match field.number {
+                1 => field.append_uints(&mut scratch.refs)?,
+                2 => {
+                    samples += 1;
+                    only = Some(field.bytes()?);
+                }
+                3 | 4 => others += 1,
+                5 => described = Some(field.bytes()?),
+                _ => {}
+            }
+        }
+        let Scratch { refs, loose, described: seen } = scratch;
+        if let Err(problem) = resolve(refs, &self.symbols, loose) {
+            sink.report.reject("invalid_labels", (samples + others).max(1), || problem);
+            return Ok(());
+        }
+        if let Some(described) = described {
+            let (pairs, _) = refs.as_chunks::<2>();
+            let name =
+                pairs.iter().find(|[label, _]| self.symbols.get(*label as usize) == Some(&METRIC_NAME.as_bytes()));
+            // A number that exists fits: there are fewer strings than 2^32.
+            let name = name.map_or(0, |[_, name]| *name as u32);
+            described_by(described, &self.symbols)?.pass_on((name, loose), seen, sink);
+        }
+        let key = xxh3_128(loose);
+        if let (1, 0, Some(only)) = (samples, others, only) {
+            let (value, time, start) = sample(only)?;
+            if waiting.push(key, Sample { message, time, start, value }) {
+                sink.flush(waiting, |message, into| self.labels(message, into));
+            }
+            return Ok(());
+        }
+        // Samples of one series keep the order of the request.
+        sink.flush(waiting, |message, into| self.labels(message, into));
+        self.many(message, (key, loose), sink)
     }
-    Ok(())
+
+    /// A series with anything but one sample.
+    fn many(&self, message: &[u8], (key, loose): (u128, &[u8]), sink: &mut Sink<'_>) -> Result<(), WireError> {
+        let mut is_empty = true;
+        let mut series = sink.series(key, |into| {
+            into.extend_from_slice(loose);
+            Ok(())
+        });
+        let mut reader = Reader::new(message);
+        while let Some(field) = reader.next_field()? {
+            is_empty &= !matches!(field.number, 2 | 3);
+            match field.number {
+                2 => {
+                    let (value, time, start) = sample(field.bytes()?)?;
+                    series.float(time, start, value);
+                }
+                3 => series.histogram(histogram::decode(field.bytes()?))?,
+                4 => {
+                    let exemplar = exemplar(field.bytes()?, &self.symbols)?;
+                    series.exemplar(exemplar);
+                }
+                _ => {}
+            }
+        }
+        if is_empty {
+            series.reject("no_samples", &"no sample or histogram");
+        }
+        Ok(())
+    }
 }
 
 /// What a series says of its family.
@@ -134,30 +197,35 @@ struct Described<'a> {
     kind: MetricType,
     help: &'a [u8],
     unit: &'a [u8],
+    /// Their numbers in the table of strings.
+    refs: [u32; 2],
 }
 
 impl Described<'_> {
-    fn is_empty(&self) -> bool {
-        self.kind == MetricType::Unknown && self.help.is_empty() && self.unit.is_empty()
-    }
-}
-
-/// Every series repeats type, unit and help of its family: they are only passed on where they are new.
-fn describe(loose: &[u8], described: &Described<'_>, sink: &mut Sink<'_>) {
-    let family = family(loose, described.kind);
-    let mut hash = Xxh3::new();
-    hash.update(&[described.kind as u8]);
-    hash.update(&(family.len() as u64).to_le_bytes());
-    hash.update(family.as_bytes());
-    hash.update(&(described.help.len() as u64).to_le_bytes());
-    hash.update(described.help);
-    hash.update(described.unit);
-    let key = hash.digest128();
-    if sink.described.get(key, sink.now_secs).is_none() {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let metadata = Metadata { kind: described.kind, unit: text(described.unit), help: text(described.help) };
-        sink.appender.metadata(family, &metadata);
-        sink.described.insert(key, (), sink.now_secs);
+    /// Every series repeats type, unit and help of its family: they are only passed on where they are new, to this
+    /// request and then to all.
+    fn pass_on(&self, (name, loose): (u32, &[u8]), seen: &mut HashSet<[u32; 4]>, sink: &mut Sink<'_>) {
+        if self.kind == MetricType::Unknown && self.help.is_empty() && self.unit.is_empty() {
+            return;
+        }
+        if !seen.insert([self.kind as u32, name, self.refs[0], self.refs[1]]) {
+            return;
+        }
+        let family = family(loose, self.kind);
+        let mut hash = Xxh3::new();
+        hash.update(&[self.kind as u8]);
+        hash.update(&(family.len() as u64).to_le_bytes());
+        hash.update(family.as_bytes());
+        hash.update(&(self.help.len() as u64).to_le_bytes());
+        hash.update(self.help);
+        hash.update(self.unit);
+        let key = hash.digest128();
+        if !family.is_empty() && sink.described.get(key, sink.now_secs).is_none() {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let metadata = Metadata { kind: self.kind, unit: text(self.unit), help: text(self.help) };
+            sink.appender.metadata(family, &metadata);
+            sink.described.insert(key, (), sink.now_secs);
+        }
     }
 }
 
@@ -218,17 +286,17 @@ fn exemplar(message: &[u8], symbols: &[&[u8]]) -> Result<Option<Exemplar>, WireE
 }
 
 fn described_by<'a>(message: &[u8], symbols: &[&'a [u8]]) -> Result<Described<'a>, WireError> {
-    let text =
-        |reference: u64| usize::try_from(reference).ok().and_then(|at| symbols.get(at)).copied().unwrap_or_default();
-    let mut described = Described { kind: MetricType::Unknown, help: &[], unit: &[] };
+    let text = |reference: u32| symbols.get(reference as usize).copied().unwrap_or_default();
+    let mut described = Described { kind: MetricType::Unknown, help: &[], unit: &[], refs: [0; 2] };
     let mut reader = Reader::new(message);
     while let Some(field) = reader.next_field()? {
         match field.number {
             1 => described.kind = metric_type(field.uint()?),
-            3 => described.help = text(field.uint()?),
-            4 => described.unit = text(field.uint()?),
+            3 => described.refs[0] = u32::try_from(field.uint()?).unwrap_or_default(),
+            4 => described.refs[1] = u32::try_from(field.uint()?).unwrap_or_default(),
             _ => {}
         }
     }
+    (described.help, described.unit) = (text(described.refs[0]), text(described.refs[1]));
     Ok(described)
 }
