@@ -40,7 +40,10 @@ impl DnsSource {
                     let targets = records.iter().filter_map(|record| self.target(name, record)).collect();
                     self.known.insert(name.clone(), Group { targets, labels: BTreeMap::new() });
                 }
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    tracing::warn!(name, %error, "name could not be looked up; its targets stay");
+                    failed = Some(error);
+                }
             }
         }
         self.resolver = Some(resolver);

@@ -70,6 +70,11 @@ impl Feed {
         self.0.groups.lock().iter().flatten().flatten().cloned().collect()
     }
 
+    /// Whether every source has looked at least once, so that what is not here is gone.
+    pub fn is_complete(&self) -> bool {
+        self.0.groups.lock().iter().all(Option::is_some)
+    }
+
     /// Resolves when a source published something new since the last call.
     pub async fn changed(&self) {
         self.0.changed.notified().await;

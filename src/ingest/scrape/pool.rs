@@ -84,9 +84,7 @@ impl Prepared {
             drain: drain.clone(),
         });
         // Targets of the configuration itself are there at once; the rest as sources find them.
-        if !pool.job(|job| job.discovery.statics.is_empty()) || before.is_none() {
-            pool.sync(&feed);
-        }
+        pool.sync(&feed);
         let following = Arc::clone(&pool);
         drop(seams.tasks.spawn(TaskKind::Discovery, async move { following.follow(&feed, &drain).await }));
         Ok(pool)
@@ -106,6 +104,8 @@ impl Pool {
     /// Makes the loops those of the targets that are known now.
     fn sync(&self, feed: &Feed) {
         let settings = self.settings.load_full();
+        // Asked first: what a source publishes in between is then counted as not yet here, which is harmless.
+        let complete = feed.is_complete();
         let built = build_all(&settings.job, &feed.groups());
         for error in &built.errors {
             tracing::warn!(job = settings.job.name, error, "discovered target cannot be scraped");
@@ -126,6 +126,10 @@ impl Pool {
                 handle
             });
             state.loops.insert(handle.target.hash, handle);
+        }
+        if !complete {
+            // After a reload sources look anew: until each has, targets that are missing may only be late.
+            state.loops.append(&mut before);
         }
         for gone in before.values() {
             let same = state.loops.values().any(|kept| kept.target.labels == gone.target.labels);
@@ -158,10 +162,6 @@ impl Pool {
         for handle in std::mem::take(&mut state.loops).values() {
             handle.stop(true);
         }
-    }
-
-    pub(super) fn job<T>(&self, read: impl FnOnce(&Job) -> T) -> T {
-        read(&self.settings.load().job)
     }
 
     pub(super) fn targets(&self) -> Vec<Arc<Target>> {

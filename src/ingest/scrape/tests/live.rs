@@ -172,6 +172,35 @@ async fn a_reload_keeps_what_it_does_not_change_and_ends_what_it_removes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_waits_for_discovery_before_it_ends_a_target() {
+    let world = World::new();
+    let router = Router::new().route("/metrics", get(|| async { ([("content-type", "text/plain")], "a 1\n") }));
+    let (kept, gone) = (world.serve(router.clone()).await, world.serve(router).await);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("targets.json");
+    std::fs::write(&file, format!("[{{\"targets\": [\"{kept}\", \"{gone}\"]}}]")).unwrap();
+    let yaml = |limit: u8| {
+        format!(
+            "[{{job_name: j, scrape_interval: 100ms, sample_limit: {limit}, file_sd_configs: [{{files: ['{}']}}]}}]",
+            file.display()
+        )
+    };
+    world.apply(&yaml(7)).unwrap();
+    world.until("both are scraped", |world| world.samples("a").len() == 2).await;
+    let before = world.target("j", &kept);
+    std::fs::write(&file, format!("[{{\"targets\": [\"{kept}\"]}}]")).unwrap();
+    world.apply(&yaml(8)).unwrap();
+    assert!(Arc::ptr_eq(&before, &world.target("j", &kept)), "the loop goes on while the file is read again");
+    world
+        .until("the end of the other", |world| {
+            world.samples("a")[&gone].last().is_some_and(|(_, value)| is_stale(*value))
+        })
+        .await;
+    assert!(Arc::ptr_eq(&before, &world.target("j", &kept)));
+    assert!(world.samples("a")[&kept].iter().all(|(_, value)| *value == 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_over_its_limit_of_targets_scrapes_none() {
     let world = World::new();
     let yaml = |limit: u8| {
