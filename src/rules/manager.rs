@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -63,6 +63,8 @@ struct Inner {
     /// From the last run, until the first groups came.
     restored: Mutex<Snapshot>,
     saved_changes: AtomicU64,
+    /// Groups came: before that there is nothing to save, and saving nothing would lose what the last run left.
+    is_applied: AtomicBool,
 }
 
 /// A group with its task.
@@ -100,6 +102,7 @@ impl Rules {
             file,
             restored: Mutex::new(restored),
             saved_changes: AtomicU64::new(0),
+            is_applied: AtomicBool::new(false),
         };
         Self(Arc::new(inner))
     }
@@ -134,6 +137,7 @@ impl Rules {
                 running.push(self.start(group, None));
             }
         }
+        self.0.is_applied.store(true, Ordering::Relaxed);
         self.0.groups.store(Arc::new(running.iter().map(|running| Arc::clone(&running.group)).collect()));
         for gone in former {
             gone.stop.start();
@@ -198,7 +202,9 @@ impl Rules {
 
     /// Writes the alerts to disk if any changed since the last time, or `always`.
     pub fn save(&self, always: bool) -> io::Result<()> {
-        let Some(file) = &self.0.file else { return Ok(()) };
+        let Some(file) = self.0.file.as_ref().filter(|_| self.0.is_applied.load(Ordering::Relaxed)) else {
+            return Ok(());
+        };
         let groups = self.groups();
         let changes: u64 = groups.iter().map(|group| group.changes()).sum();
         if self.0.saved_changes.swap(changes, Ordering::Relaxed) == changes && !always {
