@@ -125,12 +125,14 @@ impl Drop for Server {
 impl Server {
     fn start(program: &Path, folder: &Path, store: &Store) -> Self {
         let text = folder.join("samples.om");
-        let mut file = BufWriter::new(std::fs::File::create(&text).unwrap());
+        let mut file =
+            BufWriter::new(std::fs::File::create(&text).expect("a folder, a port and two programs of its own"));
         store.each_float(|labels, time, value| {
             let (seconds, millis) = (time / 1000, time % 1000);
-            writeln!(file, "{} {value} {seconds}.{millis:03}", labels_of(labels)).unwrap();
+            writeln!(file, "{} {value} {seconds}.{millis:03}", labels_of(labels))
+                .expect("a folder, a port and two programs of its own");
         });
-        writeln!(file, "# EOF").unwrap();
+        writeln!(file, "# EOF").expect("a folder, a port and two programs of its own");
         drop(file);
         let data = folder.join("data");
         let made = Command::new(program.with_file_name("promtool"))
@@ -138,12 +140,17 @@ impl Server {
             .args([&text, &data])
             .stdout(Stdio::null())
             .status()
-            .unwrap();
+            .expect("a folder, a port and two programs of its own");
         assert!(made.success(), "promtool made no blocks");
         let config = folder.join("prometheus.yml");
-        std::fs::write(&config, "global:\n  scrape_interval: 1h\n").unwrap();
+        std::fs::write(&config, "global:\n  scrape_interval: 1h\n")
+            .expect("a folder, a port and two programs of its own");
         // Prometheus does not tell which port it got, so a free one is looked for first.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .expect("a folder, a port and two programs of its own")
+            .local_addr()
+            .expect("a folder, a port and two programs of its own")
+            .port();
         let child = Command::new(program)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", data.display()))
@@ -151,16 +158,16 @@ impl Server {
             .args(["--storage.tsdb.retention.time=200y", "--log.level=error"])
             .stderr(Stdio::null())
             .spawn()
-            .unwrap();
+            .expect("a folder, a port and two programs of its own");
         let server = Self { child, port };
-        for _ in 0..300 {
+        for _ in 0..1200 {
             if server.get("/-/ready").is_some_and(|answer| answer.starts_with("HTTP/1.0 200")) {
                 return server;
             }
             // There is no event to wait for but the answer itself; the number of attempts is bounded.
             std::thread::park_timeout(Duration::from_millis(100));
         }
-        panic!("Prometheus is not ready after 30 s");
+        panic!("Prometheus is not ready after two minutes");
     }
 
     fn get(&self, path: &str) -> Option<String> {
