@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::base::tasks::TaskKind;
 use crate::metrics::Store;
 use crate::model::histogram::Histogram;
 use crate::promql::ast::Expr;
 use crate::promql::eval::{
     self, ErrorKind, EvalError, MatrixSeries, Outcome, Pool, QueryOptions, QueryValue, Stats, Window,
 };
+use crate::promql::parse::{ParseError, parse};
 use crate::query::cache::{Answer, Cache, Key, join, join_notes};
 use crate::query::config::{Config, cores};
 use crate::query::error::QueryError;
@@ -78,7 +80,24 @@ impl Drop for Held {
     }
 }
 
+/// Bytes of a query above which it is parsed on a blocking thread: compiling its regexes may take milliseconds, and
+/// meanwhile the thread would answer nobody else.
+const LONG_QUERY: usize = 512;
+
 impl Queries {
+    /// Parses a query.
+    pub async fn parse(&self, query: &str) -> Result<Expr, QueryError> {
+        let bad = |error: ParseError| QueryError::BadData(error.to_string());
+        if query.len() <= LONG_QUERY {
+            return parse(query).map_err(bad);
+        }
+        let text = query.to_owned();
+        match self.tasks.spawn_blocking(TaskKind::Query, move || parse(&text)).await {
+            Ok(parsed) => parsed.map_err(bad),
+            Err(_) => Err(QueryError::Internal("parsing the query failed".to_owned())),
+        }
+    }
+
     /// Evaluates a query when it is its turn.
     pub async fn evaluate(&self, store: Arc<Store>, job: Job, request: Request) -> Result<Evaluated, QueryError> {
         let clock = self.clock().clone();
@@ -199,7 +218,6 @@ mod tests {
     use crate::metrics::config::{Config as StoreConfig, Durability};
     use crate::metrics::{Origin, Seams};
     use crate::model::labels::Labels;
-    use crate::promql::parse::parse;
 
     const NOW: i64 = 1_700_000_000_000;
 

@@ -13,9 +13,9 @@ use crate::server::error::{Failure, Kind};
 /// Warnings and infos that an answer carries at most; the rest is counted in one more line.
 const NOTES_MAX: usize = 10;
 
-/// Pieces of a streamed answer have about this size: encoding one takes about a millisecond, and no more than this
+/// Pieces of a streamed answer have about this size: encoding one takes a fraction of a millisecond, and no more than this
 /// waits for a slow client beside the result itself.
-pub const PIECE_BYTES: usize = 256 << 10;
+pub const PIECE_BYTES: usize = 64 << 10;
 
 /// What every result list that was cut says.
 pub const TRUNCATED: &str = "results truncated due to limit";

@@ -10,7 +10,6 @@ use crate::api::prometheus::Prometheus;
 use crate::api::prometheus::answer::{self, Notes, TRUNCATED};
 use crate::api::prometheus::asked::Asked;
 use crate::api::prometheus::form::Form;
-use crate::api::prometheus::language::parsed;
 use crate::api::prometheus::result::Encoder;
 use crate::api::prometheus::time::parse_duration;
 use crate::promql::ast::{Expr, ValueType};
@@ -29,7 +28,7 @@ pub async fn instant(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result
     let timeout = timeout(&form)?;
     let lookback = lookback(&form)?;
     let query = form.get("query").to_owned();
-    let expr = parsed(&query)?;
+    let expr = api.queries.parse(&query).await.map_err(|error| Failure::parameter("query", error))?;
     let job = Job {
         kind: QueryKind::Instant,
         question: Question { query: query.clone(), start: time, end: time, step: 0 },
@@ -51,7 +50,7 @@ pub async fn range(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result<R
     let timeout = timeout(&form)?;
     let lookback = lookback(&form)?;
     let query = form.get("query").to_owned();
-    let expr = parsed(&query)?;
+    let expr = api.queries.parse(&query).await.map_err(|error| Failure::parameter("query", error))?;
     check_range_type(&expr)?;
     let job = Job {
         kind: QueryKind::Range,
