@@ -44,9 +44,10 @@ fn it_stays_small() {
     let daemon = Daemon::start(&data, &[]);
     daemon.query_until_found("count_over_time(up{job=\"node\"}[1m]) >= 3");
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    // The promise is 25 MB for a release build. A debug build's code alone is larger, so there only what it allocates
+    // counts, and the crates' own debug checks get some room.
+    let (field, limit) = if cfg!(debug_assertions) { ("RssAnon:", 40 << 10) } else { ("VmRSS:", 25 << 10) };
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    // The promise is 25 MB for a release build; a debug build's code alone is larger by some 20 MB.
-    let limit = if cfg!(debug_assertions) { 64 << 10 } else { 25 << 10 };
     assert!(kilobytes < limit, "{kilobytes} kB resident");
 }
