@@ -344,7 +344,7 @@ mod tests {
         );
         let scraped = values(&store, "temperature");
         assert_eq!(scraped.len(), 1);
-        assert!(scraped[0].1.len() >= 5 && scraped[0].1.iter().all(|(_, value)| *value == 21.5), "{scraped:?}");
+        assert!(scraped[0].1.len() == 3 && scraped[0].1.iter().all(|(_, value)| *value == 21.5), "{scraped:?}");
         store.close().unwrap();
     }
 

@@ -24,7 +24,8 @@ fn check(tests: &str, expect: &Expect) {
     let path = folder.path().join("test.yml");
     fs::write(&path, format!("rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n{tests}")).unwrap();
     let report = run(&path);
-    let text = report.faults.join("\n") + "\n";
+    // The first line keeps the indentation of the others.
+    let text = format!("faults:\n{}\n", report.faults.join("\n"));
     expect.assert_eq(&text.replace(&folder.path().display().to_string(), "."));
 }
 
@@ -54,6 +55,7 @@ fn what_holds_passes() {
   - {expr: 'sum_over_time(up{instance="1"}[2m:])', eval_time: 4m, exp_samples: [{labels: '{instance="1", job="a"}', value: 1}]}
 "#),
         &expect![[r#"
+            faults:
 
         "#]],
     );
@@ -71,6 +73,7 @@ fn histograms_know_of_resets() {
   - {expr: h, eval_time: 3m, exp_samples: [{labels: h, histogram: '{{count:1 sum:1 buckets:[1] counter_reset_hint:reset}}'}]}
 "#,
         &expect![[r#"
+            faults:
 
         "#]],
     );
@@ -91,6 +94,7 @@ fn what_does_not_hold_is_shown() {
   - {expr: 'up[5m]', eval_time: 1m}
 "#),
         &expect![[r#"
+            faults:
                 name: wrong,
                 alertname: Down, time: 0s, 
                     exp:[
@@ -117,6 +121,7 @@ fn what_does_not_hold_is_shown() {
     check(
         "- {input_series: [{series: 'a{', values: '1'}]}\n- {input_series: [{series: 'a', values: '1z'}]}\n",
         &expect![[r#"
+            faults:
             input_series "a{": 1:3: parse error: unexpected end of input inside braces
             input_series "a": unexpected "1z" in series values
         "#]],
@@ -124,9 +129,10 @@ fn what_does_not_hold_is_shown() {
     check(
         "- {alert_rule_test: [{eval_time: 1m}], nope: 1}\n",
         &expect![[r#"
-        ./test.yml:4:40: unknown key "nope"; the known keys are name, interval, input_series, alert_rule_test, promql_expr_test, external_labels, external_url, start_timestamp
-          - {alert_rule_test: [{eval_time: 1m}], nope: 1}
-                                                 ^
-    "#]],
+            faults:
+            ./test.yml:4:40: unknown key "nope"; the known keys are name, interval, input_series, alert_rule_test, promql_expr_test, external_labels, external_url, start_timestamp
+              - {alert_rule_test: [{eval_time: 1m}], nope: 1}
+                                                     ^
+        "#]],
     );
 }
