@@ -79,7 +79,9 @@ fn codecs(criterion: &mut Criterion) {
         let (mut t, mut s, mut v) = (Vec::new(), Vec::new(), Vec::new());
         group.bench_function("a minute of a chunk", |bencher| {
             bencher.iter(|| {
-                (t.clear(), s.clear(), v.clear());
+                t.clear();
+                s.clear();
+                v.clear();
                 let mut target = Target { times: &mut t, starts: &mut s };
                 let range = (times[5_000], times[5_059]);
                 decode_floats(&chunk, range.0, range.1, &mut target, &mut v).expect("what was encoded decodes");

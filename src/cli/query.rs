@@ -89,6 +89,9 @@ enum Format {
     Json,
 }
 
+/// A server, a path under it, and the parameters to post there.
+type Asked = (Server, String, Vec<(&'static str, String)>);
+
 impl Query {
     pub(super) fn run(self) -> ExitCode {
         let asked = self.asked(&Clock::real());
@@ -106,7 +109,7 @@ impl Query {
     }
 
     /// The server, the path and its parameters.
-    fn asked(self, clock: &Clock) -> Result<(Server, String, Vec<(&'static str, String)>), String> {
+    fn asked(self, clock: &Clock) -> Result<Asked, String> {
         Ok(match self {
             Self::Instant { server, query, time } => {
                 let parameters = [Some(("query", query)), time.map(|time| ("time", time))];
