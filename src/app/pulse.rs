@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::app::feed::Feed;
 use crate::base::clock::Clock;
 use crate::base::drain::Drain;
+use crate::base::huge_pages;
 use crate::base::tasks::{TaskKind, Tasks};
 use crate::ingest::host::Host;
 use crate::metrics::Store;
@@ -13,6 +14,9 @@ use crate::telemetry;
 
 /// Milliseconds between beats.
 const BEAT: i64 = 1_000;
+
+/// From here on the speed of huge pages is worth their memory.
+const SERIES_WORTH_HUGE_PAGES: u64 = 5_000;
 
 /// What beats.
 #[derive(Debug)]
@@ -62,7 +66,12 @@ impl Pulse {
 
     /// Lets the store do what is due, once a second, until the drain starts.
     pub async fn maintain(self) {
+        let mut is_large = false;
         while self.beat().await.is_some() {
+            if !is_large && self.store.totals().series > SERIES_WORTH_HUGE_PAGES {
+                is_large = true;
+                huge_pages::allow(true);
+            }
             let store = Arc::clone(&self.store);
             if let Err(error) = self.tasks.spawn_blocking(TaskKind::Maintenance, move || store.maintain()).await {
                 tracing::error!(%error, "a round of the store's maintenance failed");

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod disk;
 pub mod drain;
 pub mod glob;
+pub mod huge_pages;
 pub mod rng;
 pub mod tasks;
 pub mod units;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::app::options::Options;
 use crate::app::run;
+use crate::base::huge_pages;
 use crate::cli::complain;
 use crate::telemetry::logs;
 
@@ -12,6 +13,8 @@ pub(super) fn run(options: Options) -> ExitCode {
         complain(&format!("novascope: {error}"));
         return ExitCode::from(2);
     }
+    // Before any thread exists: memory touched later is what the setting is for.
+    huge_pages::allow(false);
     match run::run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
