@@ -8,10 +8,10 @@ mod md5;
 
 use std::sync::Arc;
 
-use regex::Regex;
 use serde::Deserialize;
 
 use crate::model::labels::{LabelsBuilder, is_classic_label_name};
+use crate::model::re2::Pattern;
 
 /// What a rule does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub enum RuleError {
 pub struct Rule {
     source_labels: Vec<String>,
     separator: String,
-    regex: Arc<Regex>,
+    regex: Pattern,
     /// The regex is the default, `(.*)`.
     any: bool,
     modulus: u64,
@@ -138,12 +138,12 @@ impl RuleConfig {
         };
         self.check_fields(action)?;
         let text = self.regex.as_deref().unwrap_or(ANY);
-        let regex = Regex::new(&format!("^(?s:{text})$"))
+        let regex = Pattern::new(text)
             .map_err(|error| RuleError::Regex { regex: text.to_owned(), message: error.to_string() })?;
         let rule = Rule {
             source_labels: self.source_labels.clone().unwrap_or_default(),
             separator: self.separator.clone().unwrap_or_else(|| ";".to_owned()),
-            regex: Arc::new(regex),
+            regex,
             any: text == ANY,
             modulus: self.modulus.unwrap_or(0),
             target_label: self.target_label.clone().unwrap_or_default(),
@@ -263,23 +263,18 @@ impl Rule {
             labels.set(&self.target_label, &self.replacement);
             return;
         }
-        let Some(captures) = self.regex.captures(value) else { return };
-        let mut target = String::new();
-        captures.expand(&self.target_label, &mut target);
-        if !self.names.accepts_label(&target) {
+        let Some([target, replacement]) = self.regex.expand_all(value, [&self.target_label, &self.replacement]) else {
             return;
+        };
+        if self.names.accepts_label(&target) {
+            labels.set(&target, &replacement);
         }
-        let mut replacement = String::new();
-        captures.expand(&self.replacement, &mut replacement);
-        labels.set(&target, &replacement);
     }
 
     fn map_names(&self, labels: &mut LabelsBuilder) {
         let mut mapped = Vec::new();
         for (name, value) in labels.iter() {
-            if let Some(captures) = self.regex.captures(name) {
-                let mut target = String::new();
-                captures.expand(&self.replacement, &mut target);
+            if let Some(target) = self.regex.expand(name, &self.replacement) {
                 mapped.push((target, value.to_owned()));
             }
         }

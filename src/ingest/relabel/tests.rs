@@ -17,6 +17,24 @@ fn relabelled(labels: &[(&str, &str)], yaml: &str) -> String {
 const FOO: &[(&str, &str)] = &[("a", "foo"), ("b", "bar"), ("c", "baz")];
 
 #[test]
+fn expressions_are_those_of_go() {
+    for (yaml, expected) in [
+        // Go knows no set algebra: `&&` in brackets are two characters.
+        (
+            "[{source_labels: [a], regex: '[f&&o]+', target_label: d, replacement: x}]",
+            r#"{a="foo", b="bar", c="baz", d="x"}"#,
+        ),
+        (r"[{source_labels: [a], regex: '\Qfoo\E', action: drop}]", "dropped"),
+        (
+            "[{source_labels: [a], regex: 'f(?P<rest>.*)', target_label: d, replacement: '${rest}$$'}]",
+            r#"{a="foo", b="bar", c="baz", d="oo$"}"#,
+        ),
+    ] {
+        assert_eq!(relabelled(FOO, yaml), expected, "{yaml}");
+    }
+}
+
+#[test]
 fn every_action() {
     for (yaml, expected) in [
         (

@@ -80,9 +80,14 @@ impl Pattern {
 
     /// `template` with `$1`, `${1}`, `${name}` and `$$` filled in from a text that matches; `None` where it does not.
     pub fn expand(&self, text: &str, template: &str) -> Option<String> {
+        self.expand_all(text, [template]).map(|[expanded]| expanded)
+    }
+
+    /// Several templates filled in from one match, as [`Self::expand`] does it with one.
+    pub fn expand_all<const N: usize>(&self, text: &str, templates: [&str; N]) -> Option<[String; N]> {
         let mut captures = self.regex.create_captures();
         self.regex.captures(Input::new(text), &mut captures);
-        captures.is_match().then(|| expand::expand(&self.regex, &captures, text, template))
+        captures.is_match().then(|| templates.map(|template| expand::expand(&self.regex, &captures, text, template)))
     }
 
     fn run(&self, text: &str) -> bool {

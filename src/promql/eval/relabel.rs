@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 
 use hashbrown::HashMap;
-use regex::Regex;
 
 use crate::model::labels::{Labels, METRIC_NAME};
+use crate::model::re2::Pattern;
 
 use super::cells::Series;
 use super::error::EvalError;
@@ -17,16 +17,10 @@ pub(super) fn label_replace(query: &Query<'_>, ready: Ready, texts: &[&str]) -> 
     let [destination, replacement, source, pattern] = texts else {
         return Err(EvalError::execution("label_replace() needs four strings"));
     };
-    let regex = Regex::new(&format!("^(?s:{pattern})$"))
+    let regex = Pattern::new(pattern)
         .map_err(|_| EvalError::execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
     check_label("invalid destination label name in label_replace()", destination)?;
-    relabel(query, ready, destination, |labels| {
-        let value = labels.get(source).unwrap_or("");
-        let captures = regex.captures(value)?;
-        let mut text = String::new();
-        captures.expand(replacement, &mut text);
-        Some(text)
-    })
+    relabel(query, ready, destination, |labels| regex.expand(labels.get(source).unwrap_or(""), replacement))
 }
 
 /// `label_join(v, destination, separator, sources…)`.
