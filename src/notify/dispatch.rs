@@ -12,11 +12,11 @@ use super::acknowledge::Acknowledgements;
 use super::alert::{Alert, Fingerprint};
 use super::config::{Config, SectionError};
 use super::inhibit::Inhibitor;
-use super::interval::Interval;
 use super::log::{Log, Reason, Rules, State};
 use super::route::Route;
 use super::silence::Silences;
 use crate::base::clock::Millis;
+use crate::model::calendar::interval::Interval;
 use crate::model::labels::Labels;
 
 /// More alerts than this are refused: the oldest stay, the newcomer is counted.

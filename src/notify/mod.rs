@@ -13,7 +13,6 @@ pub mod deliver;
 pub mod dispatch;
 pub mod history;
 pub mod inhibit;
-pub mod interval;
 pub mod log;
 pub mod matchers;
 pub mod notifier;

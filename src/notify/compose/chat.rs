@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Compose, ComposeError, Message, Request, first, join, omit_empty};
 use crate::base::units::Period;
-use crate::notify::config::receivers::{Discord, Pushover, Teams, TeamsV2, Telegram, Webex, Wechat};
+use crate::notify::config::receivers::settings::{Discord, Pushover, Teams, TeamsV2, Telegram, Webex, Wechat};
 use crate::server::client::config::Secret;
 
 /// Telegram refuses longer messages.

@@ -1,7 +1,7 @@
 //! Mail by SMTP.
 
 use super::{Compose, ComposeError, first};
-use crate::notify::config::receivers::Email;
+use crate::notify::config::receivers::settings::Email;
 use crate::server::client::config::Secret;
 
 /// A mail and the server that takes it.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Compose, ComposeError, Request, first, join, omit_empty, split_list};
-use crate::notify::config::receivers::{Opsgenie, OpsgenieResponder, Pagerduty, Victorops};
+use crate::notify::config::receivers::settings::{Opsgenie, OpsgenieResponder, Pagerduty, Victorops};
 
 /// PagerDuty refuses larger events.
 const PAGERDUTY_BYTES_MAX: usize = 512_000;

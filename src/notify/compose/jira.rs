@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Compose, ComposeError, Request, first, join};
 use crate::base::units::Period;
-use crate::notify::config::receivers::Jira as Config;
+use crate::notify::config::receivers::settings::Jira as Config;
 
 /// What is done: search first, then create, update, reopen or resolve.
 #[derive(Clone, Debug, PartialEq)]

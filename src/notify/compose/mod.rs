@@ -17,7 +17,8 @@ use serde_json::{Map, Value, json};
 pub use email::Mail;
 pub use jira::Jira;
 
-use super::config::receivers::{Global, Integration};
+use super::config::receivers::Integration;
+use super::config::receivers::settings::Global;
 use super::dispatch::Notification;
 use super::template::{Data, TemplateSet};
 use crate::base::clock::Millis;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Answer, Compose, ComposeError, Request, first, omit_empty};
-use crate::notify::config::receivers::{Mattermost, Rocketchat, Slack, SlackField};
+use crate::notify::config::receivers::settings::{Mattermost, Rocketchat, Slack, SlackField};
 
 impl Compose<'_> {
     pub(super) fn slack(&self, config: &Slack) -> Result<Request, ComposeError> {

@@ -4,7 +4,7 @@ use ring::{digest, hmac};
 
 use super::{Answer, Compose, ComposeError, Request, hex};
 use crate::base::clock::Millis;
-use crate::notify::config::receivers::{Sigv4, Sns};
+use crate::notify::config::receivers::settings::{Sigv4, Sns};
 use crate::notify::template::go_rfc3339;
 
 /// SNS takes at most this much.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Compose, ComposeError, Request};
-use crate::notify::config::receivers::{Incidentio, Webhook};
+use crate::notify::config::receivers::settings::{Incidentio, Webhook};
 use crate::notify::template::Data;
 
 impl Compose<'_> {

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use self::receivers::{Global, Receiver};
-use super::interval::NamedIntervals;
+use self::receivers::Receiver;
+use self::receivers::settings::Global;
 use super::matchers;
 use crate::base::units::Period;
+use crate::model::calendar::interval::NamedIntervals;
 use crate::model::matcher::{MatchOp, Matcher};
 
 /// The whole file.

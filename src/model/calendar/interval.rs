@@ -1,7 +1,8 @@
 //! Named time intervals: times of day, weekdays, days of the month, months, years, in a time zone.
 
-use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
 use serde::Deserialize;
 
 use crate::base::clock::Millis;
@@ -181,28 +182,73 @@ impl TryFrom<String> for Location {
     }
 }
 
+/// Days that [`Interval::ranges`] looks at; a longer span is cut off at its start.
+const DAYS_MAX: i64 = 3_700;
+const MINUTES_PER_DAY: u16 = 24 * 60;
+
 impl Interval {
+    /// The parts of a span that are inside, ascending, as begin and end (not included) in milliseconds.
+    pub fn ranges(&self, from: Millis, to: Millis) -> Vec<(Millis, Millis)> {
+        let zone = self.zone();
+        let from = from.max(to.saturating_sub(DAYS_MAX * 86_400_000));
+        let (Ok(first), Ok(last)) = (Timestamp::from_millisecond(from), Timestamp::from_millisecond(to)) else {
+            return Vec::new();
+        };
+        let mut ranges: Vec<(Millis, Millis)> = Vec::new();
+        let (mut day, last) = (first.to_zoned(zone.clone()).date(), last.to_zoned(zone.clone()).date());
+        while from < to && day <= last {
+            if self.contains_day(day) {
+                let whole = [TimeRange { from: 0, to: MINUTES_PER_DAY }];
+                for times in if self.times.is_empty() { &whole[..] } else { &self.times } {
+                    let (Some(begin), Some(end)) = (instant(day, times.from, &zone), instant(day, times.to, &zone))
+                    else {
+                        continue;
+                    };
+                    let (begin, end) = (begin.max(from), end.min(to));
+                    if begin < end {
+                        ranges.push((begin, end));
+                    }
+                }
+            }
+            let Ok(next) = day.tomorrow() else { break };
+            day = next;
+        }
+        super::union(ranges)
+    }
+
+    fn zone(&self) -> TimeZone {
+        self.location.as_ref().map_or(TimeZone::UTC, |location| location.0.clone())
+    }
+
     /// Whether a time, in milliseconds since the epoch, is inside.
     pub fn contains(&self, time: Millis) -> bool {
-        let zone = self.location.as_ref().map_or(TimeZone::UTC, |location| location.0.clone());
         let Ok(timestamp) = Timestamp::from_millisecond(time) else {
             return false;
         };
-        let local = timestamp.to_zoned(zone);
+        let local = timestamp.to_zoned(self.zone());
         let minute = u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs());
+        any_or_empty(&self.times, |range| (range.from..range.to).contains(&minute)) && self.contains_day(local.date())
+    }
+
+    /// Whether the fields of the date are fulfilled.
+    fn contains_day(&self, local: Date) -> bool {
         let (day, last) = (i32::from(local.day()), i32::from(local.days_in_month()));
         let weekday = i32::from(local.weekday().to_sunday_zero_offset());
-        any_or_empty(&self.times, |range| (range.from..range.to).contains(&minute))
-            && any_or_empty(&self.days_of_month, |range| {
-                // A range that begins after the month's last day never holds in this month.
-                let resolve = |day: i32| if day < 0 { last + day + 1 } else { day };
-                let (from, to) = (resolve(range.0).max(1), resolve(range.1).min(last));
-                resolve(range.0) <= last && (from..=to).contains(&day)
-            })
-            && any_or_empty(&self.months, |range| (range.0..=range.1).contains(&i32::from(local.month())))
+        any_or_empty(&self.days_of_month, |range| {
+            // A range that begins after the month's last day never holds in this month.
+            let resolve = |day: i32| if day < 0 { last + day + 1 } else { day };
+            let (from, to) = (resolve(range.0).max(1), resolve(range.1).min(last));
+            resolve(range.0) <= last && (from..=to).contains(&day)
+        }) && any_or_empty(&self.months, |range| (range.0..=range.1).contains(&i32::from(local.month())))
             && any_or_empty(&self.weekdays, |range| (range.0..=range.1).contains(&weekday))
             && any_or_empty(&self.years, |range| (range.0..=range.1).contains(&i32::from(local.year())))
     }
+}
+
+/// A minute of a local day; one that the clock skips is the next that exists.
+fn instant(day: Date, minute: u16, zone: &TimeZone) -> Option<Millis> {
+    let time = day.at(0, 0, 0, 0).checked_add(i32::from(minute).minutes()).ok()?;
+    Some(time.to_zoned(zone.clone()).ok()?.timestamp().as_millisecond())
 }
 
 fn any_or_empty<T>(ranges: &[T], holds: impl Fn(&T) -> bool) -> bool {
