@@ -9,23 +9,30 @@ use axum::routing::{get, post};
 use http::StatusCode;
 
 use crate::api::instance::{Instance, Phase};
+use crate::metrics::Store;
 
 /// The paths under `/-/`.
-pub fn routes(instance: Arc<Instance>) -> Router {
+pub fn routes(instance: Arc<Instance>, store: Arc<Store>) -> Router {
+    let ready_instance = Arc::clone(&instance);
     Router::new()
         .route("/-/healthy", get(|| async { "novascope is Healthy.\n" }))
-        .route("/-/ready", get(ready))
+        .route("/-/ready", get(move || async move { ready(&ready_instance, &store) }))
         .route("/-/reload", post(reload).put(reload).get(only_post))
         .with_state(instance)
 }
 
-async fn ready(State(instance): State<Arc<Instance>>) -> Response {
-    let stopping = match instance.phase() {
+/// 200 when everything that is stored can be asked for. Until then the body says how far the start is.
+fn ready(instance: &Instance, store: &Store) -> Response {
+    let (stopping, text) = match instance.phase() {
         Phase::Ready => return "novascope is Ready.\n".into_response(),
-        Phase::Starting => "false",
-        Phase::Stopping => "true",
+        Phase::Starting => {
+            let replay = store.replaying();
+            let (done, total) = (replay.bytes_done >> 20, replay.bytes_total >> 20);
+            ("false", format!("Service Unavailable: reading the log, {} % ({done} of {total} MiB)\n", replay.percent()))
+        }
+        Phase::Stopping => ("true", "Service Unavailable: stopping\n".to_owned()),
     };
-    (StatusCode::SERVICE_UNAVAILABLE, [("X-Prometheus-Stopping", stopping)], "Service Unavailable").into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, [("X-Prometheus-Stopping", stopping), ("Retry-After", "1")], text).into_response()
 }
 
 async fn reload(State(instance): State<Arc<Instance>>) -> Response {

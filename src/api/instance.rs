@@ -78,8 +78,9 @@ impl Instance {
         }
     }
 
+    /// A process that stops never becomes ready again.
     pub fn set_phase(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.phase.fetch_max(phase as u8, Ordering::Relaxed);
     }
 
     /// The configuration that runs, as YAML.

@@ -19,7 +19,7 @@ use crate::api::prometheus::Prometheus;
 /// Every path of this module. `app` merges the receivers of `ingest` into it and wraps the whole in
 /// [`crate::server::layers`].
 pub fn router(prometheus: Prometheus) -> Router {
-    health::routes(Arc::clone(&prometheus.instance))
+    health::routes(Arc::clone(&prometheus.instance), Arc::clone(&prometheus.store))
         .merge(federate::routes(prometheus.clone()))
         .merge(page::routes(prometheus.clone()))
         .merge(prometheus::routes(prometheus))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api::instance::{Instance, Phase, Reload};
@@ -47,6 +48,8 @@ pub struct Daemon {
     drain: Drain,
     listeners: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
+    /// Told when the store has read its log.
+    whole: watch::Sender<bool>,
 }
 
 /// Where the daemon can be reached.
@@ -67,16 +70,18 @@ pub struct Plan<'a> {
 }
 
 impl Daemon {
-    /// Opens the store and starts everything. Must run inside the runtime.
+    /// Opens the store and starts everything but what needs to see all that is stored: [`Daemon::read_log`] comes next.
+    /// Must run inside the runtime.
     pub fn start(plan: Plan<'_>) -> Result<Self, StartError> {
         let Plan { options, config, bound, clock, reload } = plan;
         let addresses = addresses(&bound)?;
         let instance = Arc::new(instance(options, config, &addresses, (clock.now(), reload)));
         let tasks = Tasks::default();
         let seams = Seams { clock: clock.clone(), disk: Disk::real(), rng: Rng::from_os(), tasks: tasks.clone() };
-        let store = Store::open(store_config(options, config), &options.data, seams)
+        let store = Store::begin(store_config(options, config), &options.data, seams)
             .map_err(|error| StartError::Data { path: options.data.clone(), why: error.to_string() })?;
-        let queries = Queries::new(clock.clone(), tasks.clone(), config.own.query.clone());
+        let (whole, until_whole) = watch::channel(false);
+        let queries = Queries::new(clock.clone(), tasks.clone(), config.own.query.clone()).waiting_for(until_whole);
         let limits = config.own.receive.limits();
         let otlp = otlp::Receiver::new(Arc::clone(&store), clock.clone(), limits, config.otlp.clone());
         let otlp = Arc::new(otlp);
@@ -124,12 +129,28 @@ impl Daemon {
             drain,
             listeners: Vec::new(),
             workers: Vec::new(),
+            whole,
         };
         daemon.open(bound, routers, (config, &clock));
         daemon.work(options, &clock);
         daemon.apply(config).map_err(StartError::Apply)?;
-        daemon.instance.set_phase(Phase::Ready);
         Ok(daemon)
+    }
+
+    /// Starts reading the log; the handle ends with it.
+    pub fn read_log(&self, options: &Options) -> JoinHandle<Result<(), StartError>> {
+        let (store, path) = (Arc::clone(&self.store), options.data.clone());
+        self.tasks.spawn_blocking(TaskKind::Replay, move || {
+            store.replay().map_err(|error| StartError::Data { path, why: error.to_string() })
+        })
+    }
+
+    /// What waits until everything stored can be seen: queries, readiness, and rules, which would take a gap for the
+    /// truth.
+    pub fn log_is_read(&self, config: &Config) {
+        self.whole.send_replace(true);
+        self.instance.set_phase(Phase::Ready);
+        rules::apply(&self.rules, config, format!("http://{}", self.addresses.main));
     }
 
     /// Makes the parts of a configuration that may change while running the ones in force. What fails (a file with a
@@ -142,7 +163,9 @@ impl Daemon {
         self.instance.external_labels.store(Arc::new(config.global.external_labels.clone()));
         self.otlp.reload(config.otlp.clone());
         self.sink.external_labels.store(Arc::new(Labels::from_pairs(&config.global.external_labels)));
-        rules::apply(&self.rules, config, format!("http://{}", self.addresses.main));
+        if self.instance.phase() != Phase::Starting {
+            rules::apply(&self.rules, config, format!("http://{}", self.addresses.main));
+        }
         self.scraper.apply(jobs);
         Ok(())
     }

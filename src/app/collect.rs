@@ -27,6 +27,7 @@ impl Collected {
             families.extend(self.listeners());
             families.extend(self.store());
             families.extend(self.log());
+            families.extend(self.replay());
         });
     }
 
@@ -102,6 +103,30 @@ impl Collected {
             family("novascope_wal_live_bytes", help, Kind::Gauge, wal.live_bytes),
             counter("novascope_store_snapshots_total", "Snapshots of all columns written.", totals.snapshots),
             family("novascope_store_read_only", "Whether the store refuses samples.", Kind::Gauge, read_only),
+        ]
+    }
+}
+
+impl Collected {
+    /// What the start found, and how far it is.
+    fn replay(&self) -> Vec<Family> {
+        let (replay, found) = (self.store.replaying(), self.store.recovery());
+        let gauge = |name, help, value: f64| Family::single(name, help, Kind::Gauge, value);
+        let counter = |name, help, value: u64| Family::single(name, help, Kind::Counter, as_float(value));
+        let mode = self.store.config().durability.name();
+        let mut durability = Family::new("novascope_store_durability", "The mode of the log.", Kind::Gauge);
+        durability.push(&[("mode", mode)], 1.0);
+        vec![
+            durability,
+            gauge("novascope_replay_done", "Whether the log has been read.", f64::from(!self.store.is_replaying())),
+            gauge("novascope_replay_bytes", "Bytes to be read at the start.", as_float(replay.bytes_total)),
+            gauge("novascope_replay_read_bytes", "Bytes read at the start so far.", as_float(replay.bytes_done)),
+            gauge("novascope_replay_seconds", "How long reading the log took.", found.millis as f64 / 1_000.0),
+            counter("novascope_replay_frames_total", "Frames read from the log.", found.frames),
+            counter("novascope_replay_lost_frames_total", "Frames of the log missing or damaged.", found.frames_lost),
+            counter("novascope_replay_damages_total", "Damaged places found in the log.", found.damages),
+            counter("novascope_replay_cut_segments_total", "Segments of the log that end in a cut.", found.cut_tails),
+            counter("novascope_replay_orphans_total", "Samples in the log of undefined series.", found.orphans),
         ]
     }
 }

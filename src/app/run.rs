@@ -1,4 +1,6 @@
-//! The life of the daemon: load, bind, build, serve, reload, drain.
+//! The life of the daemon: load, bind, build, serve, read the log, reload, drain.
+
+use std::time::Duration;
 
 use crate::app::bind;
 use crate::app::build::{Daemon, Plan};
@@ -41,12 +43,24 @@ async fn live(options: Options, loaded: Loaded, clock: Clock) -> Result<(), Star
     let bound = bind::bind(&options, options.beyond_loopback || config.own.listen.beyond_loopback).await?;
     let (reload, mut reloads) = reload::channel();
     let daemon = Daemon::start(Plan { options: &options, config, bound, clock: clock.clone(), reload })?;
-    say_where(&options, &daemon);
-    let (ms, url) = (clock.monotonic().as_millis() as u64, format!("http://{}", daemon.addresses.main));
-    tracing::info!(ms, "ready: open {url}/ in a browser, or give {url} to Grafana as a Prometheus data source");
+    say_where(&daemon);
+    let mut log = daemon.read_log(&options);
+    let mut is_read = false;
+    let mut told = tokio::time::interval_at(tokio::time::Instant::now() + PROGRESS_EVERY, PROGRESS_EVERY);
     let mut running = loaded.config;
     loop {
         tokio::select! {
+            ended = &mut log, if !is_read => {
+                ended.map_err(|error| StartError::Runtime(std::io::Error::other(error)))??;
+                is_read = true;
+                daemon.log_is_read(&running);
+                say_ready(&options, &daemon, clock.monotonic());
+            }
+            _ = told.tick(), if !is_read => {
+                let replay = daemon.store.replaying();
+                let (percent, read, of) = (replay.percent(), replay.bytes_done, replay.bytes_total);
+                tracing::info!(percent, read, of, "reading the log; samples are taken meanwhile");
+            }
             order = signals.next() => match order {
                 Order::Stop => break,
                 // Whoever sent the signal reads the log.
@@ -65,6 +79,9 @@ async fn live(options: Options, loaded: Loaded, clock: Clock) -> Result<(), Star
     tracing::info!("stopped");
     Ok(())
 }
+
+/// Between two lines that say how far the reading of a long log is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// One reload, all or nothing.
 fn read_again(options: &Options, daemon: &Daemon, running: &mut Config, now: i64) -> Result<(), String> {
@@ -92,7 +109,7 @@ fn read_again(options: &Options, daemon: &Daemon, running: &mut Config, now: i64
 }
 
 /// A line for each port and one for the data: what a newcomer needs to know, and what scripts look for.
-fn say_where(options: &Options, daemon: &Daemon) {
+fn say_where(daemon: &Daemon) {
     let addresses = &daemon.addresses;
     let main = addresses.main;
     tracing::info!(port = "main", address = %main, "listening: Prometheus API, remote write, OTLP on http://{main}");
@@ -102,6 +119,10 @@ fn say_where(options: &Options, daemon: &Daemon) {
     if let Some(address) = addresses.otlp_http {
         tracing::info!(port = "otlp_http", %address, "listening: OTLP over HTTP on http://{address}");
     }
+}
+
+/// What was found, and that it can be asked for.
+fn say_ready(options: &Options, daemon: &Daemon, took: Duration) {
     let folder = options.data.canonicalize().unwrap_or_else(|_| options.data.clone());
     let found = daemon.store.recovery();
     tracing::info!(folder = %folder.display(), series = found.series, read_ms = found.millis, "data");
@@ -114,4 +135,6 @@ fn say_where(options: &Options, daemon: &Daemon) {
             "scraping itself and reading this host once a second: try the query rate(node_cpu_seconds_total[5s])"
         );
     }
+    let (ms, url) = (took.as_millis() as u64, format!("http://{}", daemon.addresses.main));
+    tracing::info!(ms, "ready: open {url}/ in a browser, or give {url} to Grafana as a Prometheus data source");
 }

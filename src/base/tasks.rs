@@ -19,6 +19,7 @@ pub enum TaskKind {
     Query,
     Maintenance,
     WalCommit,
+    Replay,
     HostCollector,
     RuleGroup,
     Notification,
@@ -28,7 +29,7 @@ pub enum TaskKind {
 
 impl TaskKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Listener,
         Self::Connection,
         Self::Scrape,
@@ -36,6 +37,7 @@ impl TaskKind {
         Self::Query,
         Self::Maintenance,
         Self::WalCommit,
+        Self::Replay,
         Self::HostCollector,
         Self::RuleGroup,
         Self::Notification,
@@ -53,6 +55,7 @@ impl TaskKind {
             Self::Query => "query",
             Self::Maintenance => "maintenance",
             Self::WalCommit => "wal_commit",
+            Self::Replay => "replay",
             Self::HostCollector => "host_collector",
             Self::RuleGroup => "rule_group",
             Self::Notification => "notification",

@@ -40,6 +40,28 @@ fn size(series: &Labels, exemplar: &Exemplar) -> usize {
     size_of::<(Labels, Exemplar)>() + exemplar.labels.as_encoded().len() + series.as_encoded().len() / 8 + 32
 }
 
+impl Ring {
+    fn push(&mut self, series: &Labels, exemplar: &Exemplar, bytes_max: usize) -> bool {
+        if let Some(newest) = self.newest.get(series)
+            && (newest == exemplar || newest.time > exemplar.time)
+        {
+            return false;
+        }
+        self.bytes += size(series, exemplar);
+        self.newest.insert(series.clone(), exemplar.clone());
+        self.entries.push_back((series.clone(), exemplar.clone()));
+        while self.bytes > bytes_max {
+            let Some((labels, oldest)) = self.entries.pop_front() else { break };
+            self.bytes -= size(&labels, &oldest);
+            self.evicted += 1;
+            if self.newest.get(&labels) == Some(&oldest) {
+                self.newest.remove(&labels);
+            }
+        }
+        true
+    }
+}
+
 impl Exemplars {
     pub(super) fn new(bytes_max: usize) -> Self {
         Self { ring: Mutex::default(), bytes_max }
@@ -47,24 +69,16 @@ impl Exemplars {
 
     /// Adds an exemplar; answers false where it repeats the newest of its series or is older.
     pub(super) fn push(&self, series: &Labels, exemplar: &Exemplar) -> bool {
+        self.ring.lock().push(series, exemplar, self.bytes_max)
+    }
+
+    /// Takes those that the log held, which are older than what is here.
+    pub(super) fn put_below(&self, restored: Self) {
         let mut ring = self.ring.lock();
-        if let Some(newest) = ring.newest.get(series)
-            && (newest == exemplar || newest.time > exemplar.time)
-        {
-            return false;
+        let newer = std::mem::replace(&mut *ring, restored.ring.into_inner());
+        for (series, exemplar) in &newer.entries {
+            ring.push(series, exemplar, self.bytes_max);
         }
-        ring.bytes += size(series, exemplar);
-        ring.newest.insert(series.clone(), exemplar.clone());
-        ring.entries.push_back((series.clone(), exemplar.clone()));
-        while ring.bytes > self.bytes_max {
-            let Some((labels, oldest)) = ring.entries.pop_front() else { break };
-            ring.bytes -= size(&labels, &oldest);
-            ring.evicted += 1;
-            if ring.newest.get(&labels) == Some(&oldest) {
-                ring.newest.remove(&labels);
-            }
-        }
-        true
     }
 
     /// The exemplars in `mint..=maxt` of the series that fulfil every matcher of any set, ascending by series.

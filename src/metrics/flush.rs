@@ -86,6 +86,7 @@ impl Shared {
     /// Moves everything into blocks now. Readers that began before keep what they need in memory.
     pub(super) fn flush_all(&self) -> io::Result<()> {
         let Some(blocks) = &self.blocks else { return Ok(()) };
+        self.check_whole()?;
         let mut state = self.flush.0.lock();
         self.release(blocks, &mut state);
         if state.pending.is_none() {

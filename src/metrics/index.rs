@@ -62,6 +62,11 @@ impl Slab {
             .filter_map(|(slot, series)| series.as_ref().map(|series| (slot as u32, series)))
     }
 
+    /// Every series, taken out.
+    pub(super) fn into_series(self) -> impl Iterator<Item = Series> {
+        self.pages.into_iter().flatten().flatten()
+    }
+
     /// Slots that were ever in use: the bound for walking by slot.
     pub(super) fn slots(&self) -> u32 {
         self.pages.iter().map(Vec::len).sum::<usize>() as u32

@@ -43,6 +43,16 @@ impl Families {
         true
     }
 
+    /// Takes what the log held, which is older than what is here.
+    pub(super) fn put_below(&self, restored: Self) {
+        let newer = std::mem::replace(&mut *self.families.lock(), restored.families.into_inner());
+        for (family, statements) in newer {
+            for metadata in statements.iter().rev() {
+                self.set(&family, metadata);
+            }
+        }
+    }
+
     /// Calls `visit` for every family in ascending order until it answers false.
     pub(super) fn visit(&self, mut visit: impl FnMut(&str, &[Metadata]) -> bool) {
         for (family, metadata) in self.families.lock().iter() {

@@ -1,6 +1,11 @@
 //! Brings the store back to where it was: the newest snapshot, then the log behind it.
+//!
+//! What is read goes to shards of its own, while those of the store already take new samples. When all is read, each
+//! restored shard takes the place of its twin and what came meanwhile is appended to it. So readers see nothing of the
+//! log or all of it, appenders and replay never meet, and series of the log come back in the order of the log.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,11 +14,14 @@ use parking_lot::Mutex;
 use crate::codec::CodecError;
 use crate::codec::chunk::{self, Target};
 use crate::storage::wal::reader::{Damage, FrameReader};
-use crate::storage::wal::{Wal, snapshot};
+use crate::storage::wal::{Step, Wal, snapshot};
 
-use super::record::{BATCH, COLUMNS, DEFINITIONS, END};
+use super::exemplars::Exemplars;
+use super::metadata::Families;
+use super::record::{BATCH, COLUMNS, DEFINITIONS, END, put_definition};
 use super::series::HistogramSample;
-use super::store::Shared;
+use super::shard::{Shards, new_shards};
+use super::store::{OpenError, Shared, Store};
 use super::workers::{Gathered, Refs, apply};
 
 /// What a start found in the data folder.
@@ -37,28 +45,70 @@ pub struct Recovery {
 /// Payload bytes that are gathered before they are applied.
 const GATHER_BYTES: usize = 4 << 20;
 
+/// Removals that the restored shards are said to have seen: references into the shards before them are stale then.
+const GENERATION: u32 = 1 << 30;
+
+/// What is being restored, beside the store that already serves.
+pub(super) struct Restoring<'a> {
+    pub shared: &'a Shared,
+    pub shards: Shards,
+    pub exemplars: Exemplars,
+    pub families: Families,
+}
+
 /// Maps the names of series in the log to where they live now.
 struct Replay<'a> {
-    shared: &'a Shared,
+    head: Restoring<'a>,
     refs: Refs,
     id_max: u64,
     gathered: Gathered,
     recovery: Recovery,
 }
 
-/// Reads everything in the folder of the log. Answers what it found, and the length of the snapshot.
-pub(super) fn replay(shared: &Shared, wal: &Wal) -> io::Result<Recovery> {
-    let begin = shared.seams.clock.monotonic();
-    let (refs, gathered) = (Refs::default(), Gathered::default());
-    let mut replay = Replay { shared, refs, id_max: 0, gathered, recovery: Recovery::default() };
-    let snapshots = snapshot::list(&shared.seams.disk, wal.folder())?;
-    let from = snapshots.last().map_or(0, |(number, _)| *number);
-    // A crash between publishing a snapshot and removing the one before leaves two: the newer says it all.
-    if let Some((number, len)) = snapshots.last() {
-        replay.recovery.snapshot_bytes = *len;
-        replay.read_snapshot(wal, *number)?;
+impl Store {
+    /// Reads the log, after [`Store::begin`]. To be called once, from a thread that may take its time; returns early
+    /// when the store is closed meanwhile.
+    ///
+    /// # Errors
+    /// Where files of the log cannot be read.
+    pub fn replay(&self) -> Result<(), OpenError> {
+        let shared = self.shared();
+        let Some(wal) = &shared.wal else { return Ok(()) };
+        let failed = |error| OpenError::Io { what: "read the log in", path: wal.folder().display().to_string(), error };
+        if let Some(recovery) = replay(shared, wal).map_err(failed)? {
+            shared.snapshot_bytes.store(recovery.snapshot_bytes, Ordering::Relaxed);
+            shared.recovery.set(recovery);
+            shared.progress.finish();
+        }
+        Ok(())
     }
-    let found = wal.replay(from, |kind, payload| replay.frame(kind, payload))?;
+}
+
+/// Reads everything in the folder of the log. Answers what it found, with the length of the snapshot; `None` where the
+/// store was closed before the end.
+fn replay(shared: &Shared, wal: &Wal) -> io::Result<Option<Recovery>> {
+    let begin = shared.seams.clock.monotonic();
+    let head = Restoring {
+        shared,
+        shards: new_shards(shared.shards.len(), GENERATION),
+        exemplars: Exemplars::new(shared.config.exemplar_bytes_max),
+        families: Families::new(shared.config.metadata_families_max),
+    };
+    let recovery = Recovery::default();
+    let mut replay = Replay { head, refs: Refs::default(), id_max: 0, gathered: Gathered::default(), recovery };
+    let snapshots = snapshot::list(&shared.seams.disk, wal.folder())?;
+    // A crash between publishing a snapshot and removing the one before leaves two: the newer says it all.
+    let newest = snapshots.last().copied();
+    let from = newest.map_or(0, |(number, _)| number);
+    shared.progress.start(&wal.found(from)?, newest);
+    if let Some((number, len)) = newest {
+        replay.recovery.snapshot_bytes = len;
+        replay.read_snapshot(wal, number)?;
+    }
+    let found = wal.replay(from, |step| replay.step(step))?;
+    if shared.progress.is_stopped() {
+        return Ok(None);
+    }
     replay.apply();
     let recovery = &mut replay.recovery;
     recovery.segments = found.segments;
@@ -74,14 +124,47 @@ pub(super) fn replay(shared: &Shared, wal: &Wal) -> io::Result<Recovery> {
             "the log is not whole: samples were lost to damage"
         );
     }
-    recovery.series = shared.series_total.load(Ordering::Relaxed) as u64;
-    recovery.millis = u64::try_from((shared.seams.clock.monotonic() - begin).as_millis()).unwrap_or(u64::MAX);
     // Names of series are never used again, also those that only lost definitions had.
-    shared.next_id.store(replay.id_max.saturating_add(1), Ordering::Relaxed);
-    if !found.synced {
-        shared.define_all(wal);
+    shared.next_id.fetch_max(replay.id_max.saturating_add(1), Ordering::Relaxed);
+    let Replay { head, mut recovery, refs, .. } = replay;
+    drop(refs);
+    if !shared.log_is_synced.load(Ordering::Relaxed) {
+        define_all(&head.shards, wal);
     }
-    Ok(replay.recovery)
+    recovery.series = head.shards.iter().map(|shard| shard.lock().len() as u64).sum();
+    shared.put_below(head);
+    recovery.millis = u64::try_from((shared.seams.clock.monotonic() - begin).as_millis()).unwrap_or(u64::MAX);
+    Ok(Some(recovery))
+}
+
+/// Defines series in the log again, before anything that refers to them is written.
+fn define_all(shards: &Shards, wal: &Wal) {
+    for shard in shards {
+        let mut definitions = Vec::new();
+        for (_, series) in shard.lock().iter() {
+            put_definition(&mut definitions, series.id, series.labels.as_encoded());
+        }
+        if !definitions.is_empty() {
+            wal.prelude(DEFINITIONS, &definitions);
+        }
+    }
+}
+
+impl Shared {
+    /// Puts what was restored below what came meanwhile.
+    fn put_below(&self, restored: Restoring<'_>) {
+        for (live, restored) in self.shards.iter().zip(restored.shards) {
+            let mut live = live.lock();
+            let before = live.len();
+            let meanwhile = std::mem::replace(&mut *live, restored.into_inner().into_inner());
+            live.take_all(meanwhile);
+            self.series_total.fetch_add(live.len() - before, Ordering::Relaxed);
+        }
+        self.exemplars.put_below(restored.exemplars);
+        self.families.put_below(restored.families);
+        // Results that were kept meanwhile lack what was restored.
+        self.changes.note(i64::MIN);
+    }
 }
 
 fn note_damage(recovery: &mut Recovery, place: &str, damage: &Damage) {
@@ -107,11 +190,17 @@ fn note_damage(recovery: &mut Recovery, place: &str, damage: &Damage) {
 
 impl Replay<'_> {
     fn read_snapshot(&mut self, wal: &Wal, number: u64) -> io::Result<()> {
-        let file = snapshot::open(&self.shared.seams.disk, wal.folder(), number)?;
+        let shared = self.head.shared;
+        let file = snapshot::open(&shared.seams.disk, wal.folder(), number)?;
         let mut reader = FrameReader::new(&file)?;
         let mut last = 0;
         let mut ended = false;
-        while let Some((header, payload)) = reader.next_frame()? {
+        loop {
+            shared.progress.at_snapshot(reader.position());
+            let Some((header, payload)) = reader.next_frame()? else { break };
+            if shared.progress.is_stopped() {
+                return Ok(());
+            }
             self.recovery.frames_lost += header.sequence.saturating_sub(last + 1);
             last = header.sequence;
             ended |= header.kind == END;
@@ -123,6 +212,16 @@ impl Replay<'_> {
         }
         note_damage(&mut self.recovery, &format!("snapshot {number}"), reader.damage());
         Ok(())
+    }
+
+    fn step(&mut self, step: Step<'_>) -> ControlFlow<()> {
+        let progress = &self.head.shared.progress;
+        progress.at_segment(step.segment, step.offset);
+        if progress.is_stopped() {
+            return ControlFlow::Break(());
+        }
+        self.frame(step.kind, step.payload);
+        ControlFlow::Continue(())
     }
 
     /// Takes a frame; frames of one kind are gathered, to be applied by several threads at once.
@@ -143,7 +242,7 @@ impl Replay<'_> {
 
     fn apply(&mut self) {
         let gathered = std::mem::take(&mut self.gathered);
-        let done = apply(self.shared, &self.refs, &gathered);
+        let done = apply(&self.head, &self.refs, &gathered);
         for (id, reference) in done.defined {
             self.refs.insert(id, reference);
         }

@@ -47,6 +47,10 @@ impl Selection {
     ) -> Self {
         let wanted = Wanted { shape, ..Wanted::raw(mint, maxt) };
         let mut remarks = Remarks::default();
+        if !shared.progress.is_done() {
+            let percent = shared.progress.get().percent();
+            remarks.warnings.insert(format!("the log is still being read ({percent} %): newer samples may be missing"));
+        }
         // Before memory is looked at: what leaves it afterwards is in these blocks, or waits for this version.
         let blocks = shared.blocks.as_ref().map(|blocks| {
             let version = blocks.version();

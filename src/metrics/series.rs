@@ -332,6 +332,24 @@ impl Series {
         }
     }
 
+    /// Takes the samples of the same series that came while its older ones were read from the log.
+    pub(super) fn take_newer(&mut self, newer: Self) {
+        self.touched = self.touched.max(newer.touched);
+        if self.bounds().is_none() {
+            (self.open, self.sealed, self.side) = (newer.open, newer.sealed, newer.side);
+            return;
+        }
+        let mut points = Points::default();
+        newer.read_floats(i64::MIN, i64::MAX, &mut points);
+        for at in 0..points.len() {
+            // What is refused contradicts what was acknowledged earlier.
+            let _ = self.append_float(points.times[at], points.start(at), points.values[at], 0);
+        }
+        for sample in newer.histograms() {
+            let _ = self.append_histogram(sample.clone(), 0);
+        }
+    }
+
     /// Time of the oldest and of the newest sample; `None` without samples.
     pub(super) fn bounds(&self) -> Option<(i64, i64)> {
         let mut bounds: Option<(i64, i64)> = None;

@@ -1,6 +1,8 @@
 //! A shard: some of the series behind one lock, with the maps that find them.
 
+use crossbeam::utils::CachePadded;
 use hashbrown::HashTable;
+use parking_lot::Mutex;
 use roaring::RoaringBitmap;
 
 use crate::model::labels::{Labels, METRIC_NAME};
@@ -22,9 +24,41 @@ pub(super) struct Shard {
     generation: u32,
 }
 
+/// All shards; their number is a power of two.
+pub(super) type Shards = Box<[CachePadded<Mutex<Shard>>]>;
+
+/// Empty shards that are said to have seen this many removals.
+pub(super) fn new_shards(count: usize, generation: u32) -> Shards {
+    let shard = |number| Shard { number: number as u32, generation, ..Shard::default() };
+    (0..count).map(|number| CachePadded::new(Mutex::new(shard(number)))).collect()
+}
+
 impl Shard {
-    pub(super) fn new(number: u32) -> Self {
-        Self { number, ..Self::default() }
+    /// Makes a series known that the log defines, or renames it: a series that left and came back has a new name.
+    pub(super) fn restore(&mut self, labels: &Labels, id: u64) -> SeriesRef {
+        let hash = labels.stable_hash();
+        if let Some(known) = self.lookup(hash, labels.as_encoded()) {
+            if let Some(series) = self.get_mut(known) {
+                series.id = series.id.max(id);
+            }
+            return known;
+        }
+        self.insert(labels, hash, id)
+    }
+
+    /// Takes the series of another shard, whose samples are newer, in.
+    pub(super) fn take_all(&mut self, other: Self) {
+        for newer in other.series.into_series() {
+            let reference = self.restore(&newer.labels, newer.id);
+            if let Some(series) = self.get_mut(reference) {
+                series.take_newer(newer);
+            }
+        }
+    }
+
+    /// How many series there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
     }
 
     /// The series with these labels, if it is known.

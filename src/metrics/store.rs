@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam::utils::CachePadded;
@@ -27,14 +27,16 @@ use super::exemplars::Exemplars;
 use super::flush::Flush;
 use super::metadata::Families;
 use super::order::Order;
+use super::progress::{Progress, Replaying};
 use super::record::{Batch, DEFINITIONS, put_definition};
 use super::refusal::Refusal;
-use super::replay::{self, LastRecovery, Recovery};
+use super::replay::{LastRecovery, Recovery};
 use super::selection::Selection;
 use super::series::SeriesRef;
-use super::shard::Shard;
+use super::shard::{Shard, Shards, new_shards};
 use super::stats::Counters;
 use super::upkeep::Upkeep;
+use super::workers::RUN_BITS;
 
 /// The machine, as the store sees it.
 #[derive(Clone, Debug)]
@@ -67,7 +69,7 @@ pub struct Store {
 pub(super) struct Shared {
     pub config: Config,
     pub seams: Seams,
-    pub shards: Box<[CachePadded<Mutex<Shard>>]>,
+    pub shards: Shards,
     pub exemplars: Exemplars,
     pub families: Families,
     pub counters: Counters,
@@ -77,6 +79,9 @@ pub(super) struct Shared {
     /// `None` in `memory` mode.
     pub wal: Option<Arc<Wal>>,
     pub recovery: LastRecovery,
+    pub progress: Progress,
+    /// What the start found of the log is durable: new frames may refer to it.
+    pub log_is_synced: AtomicBool,
     /// Buffers of batches, for the next appender.
     pub batches: Mutex<Vec<Batch>>,
     pub upkeep: Upkeep,
@@ -104,8 +109,12 @@ impl Shared {
             counters: Counters::default(),
             changes: Changes::default(),
             series_total: AtomicUsize::new(0),
-            next_id: AtomicU64::new(1),
+            // Above the names of all earlier runs, which are still to be read: each run begins with a segment
+            // of its own number.
+            next_id: AtomicU64::new(wal.as_ref().map_or(1, |wal| (wal.first_own() << RUN_BITS) + 1)),
             recovery: LastRecovery::default(),
+            progress: Progress::new(wal.is_some()),
+            log_is_synced: AtomicBool::new(true),
             batches: Mutex::default(),
             upkeep: Upkeep::default(),
             order: Order::default(),
@@ -115,7 +124,7 @@ impl Shared {
             backlog: AtomicU64::new(0),
             snapshot_bytes: AtomicU64::new(0),
             opened_at: seams.clock.now().saturating_sub(millis(seams.clock.monotonic())),
-            shards: (0..shards).map(|number| CachePadded::new(Mutex::new(Shard::new(number as u32)))).collect(),
+            shards: new_shards(shards, 0),
             wal,
             config,
             seams,
@@ -160,6 +169,14 @@ fn open_blocks(config: &Config, folder: &Path, seams: &Seams) -> std::io::Result
 impl Store {
     /// Opens the data folder, which is created if need be, and reads what is in it.
     pub fn open(config: Config, folder: &Path, seams: Seams) -> Result<Arc<Self>, OpenError> {
+        let store = Self::begin(config, folder, seams)?;
+        store.replay()?;
+        Ok(store)
+    }
+
+    /// Opens the data folder without reading its log: the store takes samples and answers from blocks, with a warning.
+    /// What the log holds is there when [`Store::replay`] is done.
+    pub fn begin(config: Config, folder: &Path, seams: Seams) -> Result<Arc<Self>, OpenError> {
         let io = |what, error| OpenError::Io { what, path: folder.display().to_string(), error };
         seams.disk.create_dir_all(folder).map_err(|error| io("create", error))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -174,9 +191,7 @@ impl Store {
         let shared = Arc::new(Shared::new(config, seams, count, wal.clone(), blocks));
         let mut committer = None;
         if let Some(wal) = wal {
-            let recovery = replay::replay(&shared, &wal).map_err(|error| io("read the log in", error))?;
-            shared.snapshot_bytes.store(recovery.snapshot_bytes, Ordering::Relaxed);
-            shared.recovery.set(recovery);
+            shared.log_is_synced.store(wal.sync_found(), Ordering::Relaxed);
             if wal.is_threaded() {
                 let run = move || wal.run();
                 let thread = shared.seams.tasks.thread(TaskKind::WalCommit, run);
@@ -202,6 +217,10 @@ impl Store {
         if let Some(wal) = &self.shared.wal {
             wal.tick();
         }
+        if self.is_replaying() {
+            // What is in memory is not everything: a snapshot of it would take the place of the log.
+            return;
+        }
         self.shared.snapshot_if_due();
         self.shared.walk_if_due();
         self.shared.flush_if_due();
@@ -221,7 +240,8 @@ impl Store {
     /// Writes everything out, so that the next start has no log to read. A snapshot and not blocks: it takes chunks as
     /// they are, and who stops the process waits for it. Called when nothing appends any more.
     pub fn close(&self) -> std::io::Result<()> {
-        let result = self.snapshot();
+        self.shared.progress.stop();
+        let result = if self.is_replaying() { Ok(()) } else { self.snapshot() };
         self.stop_log();
         result
     }
@@ -239,6 +259,16 @@ impl Store {
     /// What the start found in the data folder.
     pub fn recovery(&self) -> Recovery {
         self.shared.recovery.get()
+    }
+
+    /// Whether the log is still to be read, or being read.
+    pub fn is_replaying(&self) -> bool {
+        !self.shared.progress.is_done()
+    }
+
+    /// How far the reading of the log is.
+    pub fn replaying(&self) -> Replaying {
+        self.shared.progress.get()
     }
 
     fn stop_log(&self) {
@@ -354,32 +384,6 @@ impl Shared {
             wal.prelude(DEFINITIONS, &definition);
         }
         Ok(shard.insert(&labels, hash, id))
-    }
-
-    /// Makes a series known that the log defines, or renames it: a series that left and came back has a new name.
-    pub(super) fn restore_series(&self, shard: &mut Shard, labels: &Labels, id: u64) -> SeriesRef {
-        let hash = labels.stable_hash();
-        if let Some(known) = shard.lookup(hash, labels.as_encoded()) {
-            if let Some(series) = shard.get_mut(known) {
-                series.id = series.id.max(id);
-            }
-            return known;
-        }
-        self.series_total.fetch_add(1, Ordering::Relaxed);
-        shard.insert(labels, hash, id)
-    }
-
-    /// Defines every series in the log again, before anything else is written.
-    pub(super) fn define_all(&self, wal: &Wal) {
-        for shard in &self.shards {
-            let mut definitions = Vec::new();
-            for (_, series) in shard.lock().iter() {
-                put_definition(&mut definitions, series.id, series.labels.as_encoded());
-            }
-            if !definitions.is_empty() {
-                wal.prelude(DEFINITIONS, &definitions);
-            }
-        }
     }
 
     /// The name of a series in the log.

@@ -44,8 +44,18 @@ impl Shared {
         }
     }
 
+    /// Refuses what would take a store for whole whose log is still being read.
+    pub(super) fn check_whole(&self) -> io::Result<()> {
+        if self.progress.is_done() {
+            return Ok(());
+        }
+        let percent = self.progress.get().percent();
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("the log is still being read ({percent} %)")))
+    }
+
     pub(super) fn snapshot(&self) -> io::Result<()> {
         let Some(wal) = &self.wal else { return Ok(()) };
+        self.check_whole()?;
         let ticket = wal.cut();
         if !wal.is_threaded() {
             wal.pump();

@@ -14,10 +14,9 @@ use crate::storage::wal::decompressed;
 
 use super::columns::Restored;
 use super::record::{BATCH, COLUMNS, DEFINITIONS, Item, read_batch, read_definitions};
-use super::replay::read_histograms;
+use super::replay::{Restoring, read_histograms};
 use super::series::SeriesRef;
 use super::shard::Shard;
-use super::store::Shared;
 
 /// Payload bytes from which on threads pay.
 const PARALLEL_BYTES: usize = 128 << 10;
@@ -42,28 +41,48 @@ pub(super) struct Done {
     pub orphans: u64,
 }
 
-/// Where the series of the log live now. Ids are mostly dense: those go to a list.
+/// Where the series of the log live now. Each run of the process names its series from a place of its own on, and
+/// densely: those go to a list for each run.
 #[derive(Debug, Default)]
 pub(super) struct Refs {
-    base: Option<u64>,
-    dense: Vec<Option<SeriesRef>>,
+    /// Ascending by run.
+    runs: Vec<Run>,
     sparse: HashMap<u64, SeriesRef, foldhash::fast::RandomState>,
 }
 
-/// Ids that the list reaches below the first and in all.
+#[derive(Debug)]
+struct Run {
+    number: u64,
+    base: u64,
+    dense: Vec<Option<SeriesRef>>,
+}
+
+/// Bits of an id below the number of its run.
+pub(super) const RUN_BITS: u32 = 36;
+
+/// Ids that a list reaches below its first and in all.
 const DENSE_BELOW: u64 = 1 << 20;
 const DENSE_MAX: u64 = 1 << 22;
 
 impl Refs {
     pub(super) fn insert(&mut self, id: u64, reference: SeriesRef) {
-        let base = *self.base.get_or_insert(id.saturating_sub(DENSE_BELOW));
-        match id.checked_sub(base).filter(|at| *at < DENSE_MAX) {
+        let number = id >> RUN_BITS;
+        let at = match self.runs.binary_search_by_key(&number, |run| run.number) {
+            Ok(at) => at,
+            Err(at) => {
+                let base = id.saturating_sub(DENSE_BELOW).max(number << RUN_BITS);
+                self.runs.insert(at, Run { number, base, dense: Vec::new() });
+                at
+            }
+        };
+        let Some(run) = self.runs.get_mut(at) else { return };
+        match id.checked_sub(run.base).filter(|at| *at < DENSE_MAX) {
             Some(at) => {
                 let at = at as usize;
-                if self.dense.len() <= at {
-                    self.dense.resize(at + 1, None);
+                if run.dense.len() <= at {
+                    run.dense.resize(at + 1, None);
                 }
-                if let Some(place) = self.dense.get_mut(at) {
+                if let Some(place) = run.dense.get_mut(at) {
                     *place = Some(reference);
                 }
             }
@@ -75,19 +94,25 @@ impl Refs {
 
     #[inline]
     fn get(&self, id: u64) -> Option<SeriesRef> {
-        match id.checked_sub(self.base?).filter(|at| *at < DENSE_MAX) {
-            Some(at) => *self.dense.get(at as usize)?,
+        let number = id >> RUN_BITS;
+        let run = match self.runs.last() {
+            // Most samples are of the last run.
+            Some(run) if run.number == number => run,
+            _ => self.runs.get(self.runs.binary_search_by_key(&number, |run| run.number).ok()?)?,
+        };
+        match id.checked_sub(run.base).filter(|at| *at < DENSE_MAX) {
+            Some(at) => *run.dense.get(at as usize)?,
             None => self.sparse.get(&id).copied(),
         }
     }
 }
 
 /// Applies payloads, with as many threads as there are cores if there is enough to do.
-pub(super) fn apply(shared: &Shared, refs: &Refs, gathered: &Gathered) -> Done {
+pub(super) fn apply(head: &Restoring<'_>, refs: &Refs, gathered: &Gathered) -> Done {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let count = if gathered.bytes < PARALLEL_BYTES { 1 } else { cores.min(WORKERS_MAX).min(shared.shards.len()) };
+    let count = if gathered.bytes < PARALLEL_BYTES { 1 } else { cores.min(WORKERS_MAX).min(head.shards.len()) };
     let run = |number: usize| {
-        let mut worker = Worker::new(shared, refs, (number, count));
+        let mut worker = Worker::new(head, refs, (number, count));
         for payload in &gathered.payloads {
             if worker.payload(gathered.kind, payload).is_err() && number == 0 {
                 worker.done.frames_lost += 1;
@@ -121,7 +146,7 @@ pub(super) fn apply(shared: &Shared, refs: &Refs, gathered: &Gathered) -> Done {
 
 /// One thread, with the locks of its shards.
 struct Worker<'a> {
-    shared: &'a Shared,
+    head: &'a Restoring<'a>,
     refs: &'a Refs,
     number: usize,
     count: usize,
@@ -130,10 +155,10 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(shared: &'a Shared, refs: &'a Refs, (number, count): (usize, usize)) -> Self {
+    fn new(head: &'a Restoring<'a>, refs: &'a Refs, (number, count): (usize, usize)) -> Self {
         let mine = |at: usize| at % count == number;
-        let shards = shared.shards.iter().enumerate().map(|(at, shard)| mine(at).then(|| shard.lock())).collect();
-        Self { shared, refs, number, count, shards, done: Done::default() }
+        let shards = head.shards.iter().enumerate().map(|(at, shard)| mine(at).then(|| shard.lock())).collect();
+        Self { head, refs, number, count, shards, done: Done::default() }
     }
 
     fn payload(&mut self, kind: u8, payload: &[u8]) -> Result<(), CodecError> {
@@ -156,12 +181,12 @@ impl<'a> Worker<'a> {
         read_definitions(&payload, |id, encoded| {
             self.done.id_max = self.done.id_max.max(id);
             let hash = xxh3_64(encoded);
-            let Some(Some(shard)) = self.shards.get_mut(self.shared.shard_number(hash)) else { return };
+            let Some(Some(shard)) = self.shards.get_mut(self.head.shared.shard_number(hash)) else { return };
             if self.refs.get(id).is_some() {
                 return;
             }
             match Labels::from_encoded(encoded) {
-                Ok(labels) => self.done.defined.push((id, self.shared.restore_series(shard, &labels, id))),
+                Ok(labels) => self.done.defined.push((id, shard.restore(&labels, id))),
                 Err(_) => self.done.frames_lost += 1,
             }
         })
@@ -190,12 +215,12 @@ impl<'a> Worker<'a> {
             Item::Exemplar { id, exemplar } => {
                 let found = self.find(id).and_then(|(shard, reference)| shard.get(reference));
                 if let Some(labels) = found.map(|series| series.labels.clone()) {
-                    self.shared.exemplars.push(&labels, &exemplar);
+                    self.head.exemplars.push(&labels, &exemplar);
                 }
             }
             Item::Metadata { family, metadata } => {
                 if self.number == 0 {
-                    self.shared.families.set(family, &metadata);
+                    self.head.families.set(family, &metadata);
                 }
             }
         }

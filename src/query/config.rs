@@ -15,6 +15,8 @@ pub struct Config {
     pub concurrency: usize,
     /// Queries that may wait for their turn. Later ones are refused with 503 and `Retry-After`.
     pub queue: usize,
+    /// How long queries wait after a start until the log is read; then they are answered from blocks, with a warning.
+    pub replay_wait: Period,
     /// How far back an instant selector looks for a sample. 5 minutes, as in Prometheus.
     pub lookback: Period,
     /// The step of a subquery that gives none. 1 minute, as in Prometheus.
@@ -38,6 +40,7 @@ impl Default for Config {
             timeout: Period::from_millis(120_000),
             concurrency: 0,
             queue: 256,
+            replay_wait: Period::from_millis(3_000),
             lookback: Period::from_millis(300_000),
             subquery_step: Period::from_millis(60_000),
             samples_max: 50_000_000,

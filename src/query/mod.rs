@@ -17,6 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::base::clock::Clock;
 use crate::base::tasks::{TaskKind, Tasks};
 use crate::promql::eval::Pool;
@@ -103,6 +105,8 @@ pub struct Queries {
     active: ActiveQueries,
     pool: Arc<Pool>,
     cache: Cache,
+    /// True when the store has what its log holds.
+    whole: Option<watch::Receiver<bool>>,
 }
 
 impl Queries {
@@ -110,7 +114,29 @@ impl Queries {
         let gate = Gate::new(config.seats(), config.queue);
         let pool = Pool::new(config.samples_of_all());
         let cache = Cache::new(config.cache_bytes());
-        Self { clock, tasks, config: Arc::new(config), gate, active: ActiveQueries::default(), pool, cache }
+        Self {
+            clock,
+            tasks,
+            config: Arc::new(config),
+            gate,
+            active: ActiveQueries::default(),
+            pool,
+            cache,
+            whole: None,
+        }
+    }
+
+    /// Lets queries wait, for as long as the settings say, until the store has read its log.
+    #[must_use]
+    pub fn waiting_for(self, whole: watch::Receiver<bool>) -> Self {
+        Self { whole: Some(whole), ..self }
+    }
+
+    async fn until_whole(&self, timeout: Duration) {
+        let Some(mut whole) = self.whole.clone().filter(|whole| !*whole.borrow()) else { return };
+        let longest = timeout.min(self.config.replay_wait.as_duration());
+        // Whatever comes of it: the store itself says in its answers what they lack.
+        let _ = tokio::time::timeout(longest, whole.wait_for(|whole| *whole)).await;
     }
 
     pub fn config(&self) -> &Config {
@@ -168,6 +194,7 @@ impl Queries {
         let seat = if job.light {
             None
         } else {
+            self.until_whole(timeout).await;
             match tokio::time::timeout(timeout, self.gate.enter(job.asker.key())).await {
                 Err(_) => return Err(QueryError::Timeout("query queue")),
                 Ok(Err(_)) => return Err(QueryError::Overload),

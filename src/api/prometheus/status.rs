@@ -47,6 +47,7 @@ pub async fn flags(State(api): State<Arc<Prometheus>>) -> Response {
 /// Times and machine. The fields of Go's runtime are there for clients that insist on them.
 pub async fn runtimeinfo(State(api): State<Arc<Prometheus>>) -> Response {
     let (reload_ok, reloaded) = api.instance.last_reload();
+    let found = api.store.recovery();
     let folder = std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let info = json!({
@@ -56,13 +57,14 @@ pub async fn runtimeinfo(State(api): State<Arc<Prometheus>>) -> Response {
         "serverTime": rfc3339(api.queries.clock().now()),
         "reloadConfigSuccess": reload_ok,
         "lastConfigTime": rfc3339(reloaded),
-        "corruptionCount": 0,
+        "corruptionCount": found.frames_lost + found.damages,
         "goroutineCount": 0,
         "GOMAXPROCS": cores(),
         "GOMEMLIMIT": i64::MAX,
         "GOGC": "",
         "GODEBUG": "",
         "storageRetention": api.instance.retention,
+        "durability": api.store.config().durability.name(),
     });
     answer::success(&info, &Notes::default())
 }
@@ -107,9 +109,19 @@ pub async fn tsdb(State(api): State<Arc<Prometheus>>, form: Form) -> Result<Resp
     Ok(answer::success(&status, &Notes::default()))
 }
 
-/// How far the replay of the log is. Whoever gets this answer from the full API sees it done.
-pub async fn walreplay() -> Response {
-    answer::success(&json!({"min": 0, "max": 0, "current": 0}), &Notes::default())
+/// How far the reading of the log is: numbers of segments as Prometheus has them, and bytes with the snapshot.
+pub async fn walreplay(State(api): State<Arc<Prometheus>>) -> Response {
+    let replay = api.store.replaying();
+    let status = json!({
+        "min": replay.first,
+        "max": replay.last,
+        "current": replay.current,
+        "state": replay.state.name(),
+        "percent": replay.percent(),
+        "bytesRead": replay.bytes_done,
+        "bytesTotal": replay.bytes_total,
+    });
+    answer::success(&status, &Notes::default())
 }
 
 /// Notices for a user interface; there are none yet.

@@ -127,3 +127,65 @@ fn a_commit_wakes_the_task_that_awaits_it() {
     let empty = store.appender(Origin::new("test")).commit();
     assert_eq!(runtime.block_on(empty).unwrap().samples, 0);
 }
+
+/// A store that was killed, opened again but for its log.
+fn begun(folder: &std::path::Path) -> Arc<Store> {
+    let (clock, _) = Clock::simulated(NOW);
+    let seams = Seams { clock, disk: Disk::real(), rng: Rng::from_seed(1), tasks: Tasks::default() };
+    Store::begin(Config::default(), folder, seams).unwrap()
+}
+
+#[test]
+fn samples_that_come_while_the_log_is_read_join_those_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = reopen(folder.path(), |_| {});
+    fill(&store, 0);
+    drop(store);
+    let store = begun(folder.path());
+    assert_eq!((store.is_replaying(), store.replaying().percent()), (true, 0));
+    // The same as in the log, newer than it, older than it, and of new series.
+    fill(&store, 0);
+    fill(&store, 1);
+    let before = store.select(&[], i64::MIN, i64::MAX);
+    assert!(before.notes().warnings.iter().any(|text| text.contains("the log is still being read")));
+    let stale = store.appender(Origin::new("test")).series(up("job-3").as_encoded()).unwrap();
+    assert!(store.snapshot().is_err() && store.flush().is_err(), "neither may take what is here for everything");
+    store.maintain();
+    store.replay().unwrap();
+    assert_eq!((store.is_replaying(), store.replaying().percent()), (false, 100));
+    assert!(store.select(&[], i64::MIN, i64::MAX).notes().warnings.is_empty());
+    let mut appender = store.appender(Origin::new("test"));
+    assert_eq!(appender.float(stale, NOW, 0, 1.0), Err(Refusal::UnknownSeries), "what was looked up before is stale");
+    drop(appender);
+
+    let twin = tempfile::tempdir().unwrap();
+    let plain = reopen(twin.path(), |_| {});
+    for round in [0, 0, 1] {
+        fill(&plain, round);
+    }
+    check_same(&store, &dump(&plain), "as if it had never stopped");
+    assert_eq!(store.totals().series, plain.totals().series);
+    drop(store);
+    // The log now has frames of two runs that name the same series differently.
+    let again = reopen(folder.path(), |_| {});
+    check_same(&again, &dump(&plain), "after another kill");
+    assert_eq!(again.recovery().orphans + again.recovery().frames_lost, 0);
+    again.close().unwrap();
+    drop(again);
+    check_same(&reopen(folder.path(), |_| {}), &dump(&plain), "after a clean end");
+}
+
+#[test]
+fn a_store_that_is_closed_while_it_reads_its_log_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = reopen(folder.path(), |_| {});
+    fill(&store, 0);
+    let expect = dump(&store);
+    drop(store);
+    let store = begun(folder.path());
+    store.close().unwrap();
+    store.replay().unwrap();
+    assert!(store.is_replaying(), "it stopped");
+    drop(store);
+    check_same(&reopen(folder.path(), |_| {}), &expect, "at the next start");
+}

@@ -1,6 +1,7 @@
 //! The log itself: a queue of frames, a writer that empties it, and the state that both share.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +58,8 @@ pub struct Wal {
     work: Condvar,
     writer: Mutex<Writer>,
     read_only: Mutex<Option<String>>,
+    /// Segments below it were found at the start; this run writes those from it on.
+    first_own: u64,
     /// Kept beside the reason for a look without a lock.
     counters: Counters,
 }
@@ -89,6 +92,8 @@ impl Wal {
         // Above snapshots too: a segment below one would be taken for covered by it.
         let covered = snapshot::list(disk, &config.folder)?.last().map_or(1, |(number, _)| *number);
         writer.next_number = segments.last().map_or(1, |(number, _)| number + 1).max(covered);
+        writer.sequence = last_sequence(disk, &config.folder, &segments)?.map_or(1, |last| last + 1);
+        let first_own = writer.next_number;
         let counters = Counters::default();
         counters.live_bytes.store(segments.iter().map(|(_, len)| len).sum(), Ordering::Relaxed);
         Ok(Self {
@@ -98,21 +103,34 @@ impl Wal {
             work: Condvar::new(),
             writer: Mutex::new(writer),
             read_only: Mutex::default(),
+            first_own,
             counters,
         })
     }
 
-    /// Reads the frames of every segment from number `from` on, in order.
-    pub fn replay(&self, from: u64, mut visit: impl FnMut(u8, &[u8])) -> io::Result<Replayed> {
+    /// Number of the first segment that this run may write; higher than every one that an earlier run wrote.
+    pub fn first_own(&self) -> u64 {
+        self.first_own
+    }
+
+    /// Numbers and lengths of the segments from `from` on that were found at the start, ascending.
+    pub fn found(&self, from: u64) -> io::Result<Vec<(u64, u64)>> {
+        let mut segments = list_segments(&self.disk, &self.config.folder)?;
+        segments.retain(|(number, _)| (from..self.first_own).contains(number));
+        Ok(segments)
+    }
+
+    /// Reads the frames of every segment from number `from` on that was found at the start, in order, until `visit`
+    /// breaks. Meanwhile new frames may be appended.
+    pub fn replay(&self, from: u64, mut visit: impl FnMut(Step<'_>) -> ControlFlow<()>) -> io::Result<Replayed> {
         let mut replayed = Replayed::default();
         let mut last: Option<u64> = None;
-        for (number, _) in list_segments(&self.disk, &self.config.folder)? {
-            if number < from {
-                continue;
-            }
+        for (number, _) in self.found(from)? {
             let file = self.disk.open(&segment_path(&self.config.folder, number))?;
             let mut reader = FrameReader::new(&file)?;
-            while let Some((header, payload)) = reader.next_frame()? {
+            loop {
+                let place = reader.position();
+                let Some((header, payload)) = reader.next_frame()? else { break };
                 // A segment that failed is written again: the same numbers come twice, and the same frames are
                 // harmless. Only a step over numbers means a loss.
                 replayed.frames += 1;
@@ -122,7 +140,9 @@ impl Wal {
                     replayed.lost_frames += header.sequence - last - 1;
                 }
                 last = Some(last.map_or(header.sequence, |last| last.max(header.sequence)));
-                visit(header.kind, payload);
+                if visit(Step { segment: number, offset: place, kind: header.kind, payload }).is_break() {
+                    return Ok(replayed);
+                }
             }
             replayed.segments += 1;
             let damage = reader.damage().clone();
@@ -130,20 +150,16 @@ impl Wal {
                 replayed.damaged.push((number, damage));
             }
         }
-        replayed.synced = self.sync_replayed(from);
-        let mut writer = self.writer.lock();
-        writer.sequence = writer.sequence.max(last.map_or(1, |last| last + 1));
         Ok(replayed)
     }
 
-    /// Makes durable what was just read. A process that was killed may have left frames that are only in the cache of
-    /// the kernel; new frames refer to them, so they must not vanish in a power cut while the new ones stay.
-    fn sync_replayed(&self, from: u64) -> bool {
+    /// Makes durable what was found at the start. A process that was killed may have left frames that are only in the
+    /// cache of the kernel; new frames refer to them, so they must not vanish in a power cut while the new ones stay.
+    /// Answers whether they are durable: where not, new frames must not refer to them.
+    pub fn sync_found(&self) -> bool {
         let sync = || -> io::Result<()> {
-            for (number, _) in list_segments(&self.disk, &self.config.folder)? {
-                if number >= from {
-                    self.disk.open(&segment_path(&self.config.folder, number))?.sync()?;
-                }
+            for (number, _) in self.found(0)? {
+                self.disk.open(&segment_path(&self.config.folder, number))?.sync()?;
             }
             self.disk.sync_dir(&self.config.folder)
         };
@@ -357,13 +373,21 @@ impl Wal {
     }
 }
 
+/// A frame on its way out of the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    pub segment: u64,
+    /// Where in the segment it was looked for.
+    pub offset: u64,
+    pub kind: u8,
+    pub payload: &'a [u8],
+}
+
 /// What a replay found.
 #[derive(Clone, Debug, Default)]
 pub struct Replayed {
     pub segments: u64,
     pub frames: u64,
-    /// Whether all of it is durable now: where not, new frames must not refer to it.
-    pub synced: bool,
     /// Numbers that no frame has.
     pub lost_frames: u64,
     /// Segments with bytes that are no frames.
@@ -379,6 +403,22 @@ fn list_segments(disk: &Disk, folder: &Path) -> io::Result<Vec<(u64, u64)>> {
         .collect();
     segments.sort_unstable();
     Ok(segments)
+}
+
+/// The highest number of a frame that was written; it stands in the last segment that has any.
+fn last_sequence(disk: &Disk, folder: &Path, segments: &[(u64, u64)]) -> io::Result<Option<u64>> {
+    for (number, _) in segments.iter().rev() {
+        let file = disk.open(&segment_path(folder, *number))?;
+        let mut reader = FrameReader::new(&file)?;
+        let mut last = None;
+        while let Some((header, _)) = reader.next_frame()? {
+            last = last.max(Some(header.sequence));
+        }
+        if last.is_some() {
+            return Ok(last);
+        }
+    }
+    Ok(None)
 }
 
 /// Preludes are label sets, which repeat themselves: fast zstd takes them to a tenth.

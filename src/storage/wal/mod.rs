@@ -15,4 +15,4 @@ pub mod ticket;
 mod log;
 mod writer;
 
-pub use log::{Mode, Replayed, Wal, WalConfig, WalStats, compressed, decompressed};
+pub use log::{Mode, Replayed, Step, Wal, WalConfig, WalStats, compressed, decompressed};

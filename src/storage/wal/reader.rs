@@ -73,6 +73,11 @@ impl<'a> FrameReader<'a> {
         }
     }
 
+    /// Offset in the file of the next byte to look at.
+    pub fn position(&self) -> u64 {
+        self.base + self.at as u64
+    }
+
     /// What was found besides frames, up to here.
     pub fn damage(&self) -> &Damage {
         &self.damage
