@@ -54,6 +54,13 @@ struct Due {
     bounds: Option<(i64, i64)>,
 }
 
+impl Flush {
+    /// Keeps flushes from starting, after waiting for one that copies.
+    pub(super) fn pause(&self) -> impl Drop + '_ {
+        self.0.lock()
+    }
+}
+
 impl Shared {
     /// What is before this should be in blocks: the last window that is over, by the clock that is behind. Windows are
     /// closed to the right.
@@ -177,6 +184,7 @@ impl Shared {
         let oldest = self.config.retention_ms.map(|_| self.admission().oldest);
         let tier_oldest = self.config.tier_retention_ms.map(|retention| self.now_bounds().0.saturating_sub(retention));
         let policy = Policy { oldest, tier_oldest, bytes_max: self.config.blocks_bytes_max };
+        let _work = self.block_work.lock();
         let Some(job) = blocks.next_job(&policy) else { return };
         match job.run(blocks, self.seams.clock.now()) {
             Ok(done) => tracing::debug!(?done, "blocks merged or expired"),

@@ -50,6 +50,16 @@ impl Late {
         }
     }
 
+    /// Drops the samples in `mint..=maxt`.
+    pub(super) fn delete(&mut self, mint: i64, maxt: i64) {
+        self.0.retain(|sample| sample.time < mint || sample.time > maxt);
+    }
+
+    /// Takes the samples after a time out.
+    pub(super) fn take_after(&mut self, time: i64) -> Vec<LateSample> {
+        self.0.split_off(self.0.partition_point(|sample| sample.time <= time))
+    }
+
     /// Drops samples before a time; answers how many.
     pub(super) fn drop_before(&mut self, time: i64) -> usize {
         let count = self.0.partition_point(|sample| sample.time < time);

@@ -11,6 +11,7 @@ pub(super) const DEFINITIONS: u8 = 1;
 pub(super) const BATCH: u8 = 2;
 pub(super) const COLUMNS: u8 = 3;
 pub(super) const END: u8 = 4;
+pub(super) const DELETIONS: u8 = 5;
 
 /// Times of a batch are one number.
 const ONE_TIME: u8 = 1;

@@ -16,10 +16,11 @@ use crate::codec::chunk::{self, Target};
 use crate::storage::wal::reader::{Damage, FrameReader};
 use crate::storage::wal::{Step, Wal, snapshot};
 
+use super::deletion::{delete_in, evict_if_empty, read_deletions};
 use super::exemplars::Exemplars;
 use super::metadata::Families;
-use super::record::{BATCH, COLUMNS, DEFINITIONS, END, put_definition};
-use super::series::HistogramSample;
+use super::record::{BATCH, COLUMNS, DEFINITIONS, DELETIONS, END, put_definition};
+use super::series::{HistogramSample, SeriesRef};
 use super::shard::{Shards, new_shards};
 use super::store::{OpenError, Shared, Store};
 use super::workers::{Gathered, Refs, apply};
@@ -62,6 +63,8 @@ struct Replay<'a> {
     refs: Refs,
     id_max: u64,
     gathered: Gathered,
+    /// Series that a deletion left nothing of: the log may have more for them.
+    emptied: Vec<SeriesRef>,
     recovery: Recovery,
 }
 
@@ -95,7 +98,8 @@ fn replay(shared: &Shared, wal: &Wal) -> io::Result<Option<Recovery>> {
         families: Families::new(shared.config.metadata_families_max),
     };
     let recovery = Recovery::default();
-    let mut replay = Replay { head, refs: Refs::default(), id_max: 0, gathered: Gathered::default(), recovery };
+    let (refs, gathered) = (Refs::default(), Gathered::default());
+    let mut replay = Replay { head, refs, id_max: 0, gathered, emptied: Vec::new(), recovery };
     let snapshots = snapshot::list(&shared.seams.disk, wal.folder())?;
     // A crash between publishing a snapshot and removing the one before leaves two: the newer says it all.
     let newest = snapshots.last().copied();
@@ -110,6 +114,9 @@ fn replay(shared: &Shared, wal: &Wal) -> io::Result<Option<Recovery>> {
         return Ok(None);
     }
     replay.apply();
+    for series in &replay.emptied {
+        evict_if_empty(&replay.head.shards, *series);
+    }
     let recovery = &mut replay.recovery;
     recovery.segments = found.segments;
     recovery.frames += found.frames;
@@ -226,6 +233,10 @@ impl Replay<'_> {
 
     /// Takes a frame; frames of one kind are gathered, to be applied by several threads at once.
     fn frame(&mut self, kind: u8, payload: &[u8]) {
+        if kind == DELETIONS {
+            self.apply();
+            self.delete(payload);
+        }
         if !matches!(kind, DEFINITIONS | BATCH | COLUMNS) {
             return;
         }
@@ -237,6 +248,19 @@ impl Replay<'_> {
         self.gathered.payloads.push(payload.to_vec());
         if self.gathered.bytes >= GATHER_BYTES {
             self.apply();
+        }
+    }
+
+    fn delete(&mut self, payload: &[u8]) {
+        match read_deletions(payload) {
+            Ok(deletions) => {
+                let emptied = deletions.iter().flat_map(|deletion| delete_in(&self.head.shards, deletion));
+                self.emptied.extend(emptied);
+            }
+            Err(error) => {
+                self.recovery.frames_lost += 1;
+                tracing::warn!(%error, "a deletion in the log cannot be understood: its samples may be visible again");
+            }
         }
     }
 

@@ -23,6 +23,7 @@ pub(super) struct Counters {
     pub series_evicted: AtomicU64,
     pub snapshots: AtomicU64,
     pub blocks_flushed: AtomicU64,
+    pub deletions: AtomicU64,
 }
 
 impl Counters {
@@ -86,6 +87,12 @@ pub struct Totals {
     pub blocks_flushed: u64,
     pub blocks: u64,
     pub blocks_bytes: u64,
+    /// Deletions asked for since the start, and those that blocks have yet to carry out.
+    pub deletions: u64,
+    pub tombstones: u64,
+    /// Blocks that cannot be read, and damaged pages that were met in others.
+    pub blocks_quarantined: u64,
+    pub pages_damaged: u64,
     pub wal: WalStats,
     /// By reason, in the order of `Refusal::REASONS`.
     pub refused: [u64; Refusal::COUNT],
@@ -111,6 +118,10 @@ impl Store {
             blocks_flushed: get(&counters.blocks_flushed),
             blocks: blocks.as_ref().map_or(0, |blocks| blocks.blocks().len() as u64),
             blocks_bytes: blocks.as_ref().map_or(0, |blocks| blocks.bytes()),
+            deletions: get(&counters.deletions),
+            tombstones: blocks.as_ref().map_or(0, |blocks| blocks.deletions() as u64),
+            blocks_quarantined: blocks.as_ref().map_or(0, |blocks| blocks.quarantined().len() as u64),
+            pages_damaged: blocks.as_ref().map_or(0, |blocks| blocks.pages_damaged()),
             wal: self.shared().wal.as_ref().map(|wal| wal.stats()).unwrap_or_default(),
             refused: std::array::from_fn(|at| get(&counters.refused[at])),
         }

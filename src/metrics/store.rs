@@ -89,6 +89,10 @@ pub(super) struct Shared {
     /// `None` in `memory` mode.
     pub blocks: Option<Blocks>,
     pub flush: Flush,
+    /// Held by whoever rewrites blocks, or changes what is hidden in them.
+    pub block_work: Mutex<()>,
+    /// Held while a deletion is in the log and not yet in memory.
+    pub deleting: Mutex<()>,
     /// Bytes that series take, and those of them that a flush would take away; as the last walk found.
     pub heap_bytes: AtomicU64,
     pub backlog: AtomicU64,
@@ -120,6 +124,8 @@ impl Shared {
             order: Order::default(),
             blocks,
             flush: Flush::default(),
+            block_work: Mutex::default(),
+            deleting: Mutex::default(),
             heap_bytes: AtomicU64::new(0),
             backlog: AtomicU64::new(0),
             snapshot_bytes: AtomicU64::new(0),

@@ -56,10 +56,14 @@ impl Shared {
     pub(super) fn snapshot(&self) -> io::Result<()> {
         let Some(wal) = &self.wal else { return Ok(()) };
         self.check_whole()?;
-        let ticket = wal.cut();
-        if !wal.is_threaded() {
-            wal.pump();
-        }
+        let ticket = {
+            let _guard = self.deleting.lock();
+            let ticket = wal.cut();
+            if !wal.is_threaded() {
+                wal.pump();
+            }
+            ticket
+        };
         let number = ticket.wait().map_err(io::Error::other)?;
         let len = snapshot::write(self, wal, number)?;
         self.snapshot_bytes.store(len, Ordering::Relaxed);

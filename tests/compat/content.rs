@@ -97,7 +97,7 @@ pub(crate) fn expected() -> BTreeMap<Labels, Vec<(i64, i64, Value)>> {
     NAMES.iter().map(|name| (labels(name), (0..ALL).filter_map(|place| sample(name, place)).collect())).collect()
 }
 
-fn append(store: &Store, places: impl Iterator<Item = i64> + Clone, is_wanted: impl Fn(&str, i64) -> bool) {
+fn append(store: &Store, places: std::ops::Range<i64>, is_wanted: impl Fn(&str, i64) -> bool) {
     for name in NAMES {
         let mut appender = store.appender(Origin::new("fixture"));
         let series = appender.series(labels(name).as_encoded()).unwrap();

@@ -16,6 +16,7 @@ use crate::promql::source::{Column, SeriesSet as _};
 use super::config::{Config, Durability};
 use super::{Origin, Refusal, Seams, Store};
 
+mod deletion;
 mod durability;
 mod flush;
 mod tier;

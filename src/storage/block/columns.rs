@@ -39,7 +39,8 @@ pub fn merge(column: &mut Column, newer: &mut Column) {
     *column = merged;
 }
 
-fn push(to: &mut Column, from: &Column, at: usize) {
+/// Appends one sample of a column to another.
+pub(super) fn push(to: &mut Column, from: &Column, at: usize) {
     let (time, start) = (from.times[at], from.starts.get(at).copied().unwrap_or(0));
     match from.histograms.get(at).and_then(Option::as_ref) {
         Some(histogram) => to.push_histogram(time, start, Arc::clone(histogram)),

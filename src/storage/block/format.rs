@@ -37,7 +37,7 @@ pub struct Meta {
 
 impl Meta {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.id.0.to_le_bytes());
+        write_ulid(out, self.id);
         out.push(self.level);
         put_varint(out, self.resolution.unsigned_abs());
         put_signed(out, self.min_time);
@@ -45,9 +45,7 @@ impl Meta {
         put_varint(out, self.series);
         put_varint(out, self.samples);
         put_varint(out, self.sources.len() as u64);
-        for source in &self.sources {
-            out.extend_from_slice(&source.0.to_le_bytes());
-        }
+        self.sources.iter().for_each(|source| write_ulid(out, *source));
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
@@ -62,7 +60,11 @@ impl Meta {
     }
 }
 
-fn read_ulid(reader: &mut Reader<'_>) -> Result<Ulid, CodecError> {
+pub(super) fn write_ulid(out: &mut Vec<u8>, id: Ulid) {
+    out.extend_from_slice(&id.0.to_le_bytes());
+}
+
+pub(super) fn read_ulid(reader: &mut Reader<'_>) -> Result<Ulid, CodecError> {
     let low = reader.u64()?;
     let high = reader.u64()?;
     Ok(Ulid(u128::from(high) << 64 | u128::from(low)))

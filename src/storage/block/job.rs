@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::base::clock::Millis;
-use crate::codec::chunk;
+use crate::codec::{chunk, rollup};
 use crate::model::labels::Labels;
 use crate::promql::source::Column;
 
@@ -14,6 +14,7 @@ use super::index::Index;
 use super::reader::{Block, BlockError, decode};
 use super::rolling;
 use super::shelf::Blocks;
+use super::tombstones::{Graves, Mask};
 use super::ulid::Ulid;
 use super::version::Version;
 use super::window::{WINDOW_MS, window_of};
@@ -40,6 +41,8 @@ pub enum Job {
     Expire(Vec<Ulid>),
     /// Makes the tier block of a raw one.
     Roll(Arc<Block>),
+    /// Replaces a block by what deletions have left of it.
+    Rewrite(Arc<Block>),
 }
 
 /// What a job did, for the log.
@@ -117,6 +120,8 @@ impl Job {
                 Ok(Done { removed: expired.clone(), added: Vec::new(), bytes_before: before, bytes_after })
             }
             Self::Roll(source) => rolling::run(blocks, now, source).inspect_err(|_| source.set_unmergeable()),
+            Self::Rewrite(block) if block.meta().resolution > 0 => rewrite_points(blocks, now, block),
+            Self::Rewrite(block) => merge_blocks(blocks, now, std::slice::from_ref(block)),
             Self::Merge(sources) => merge_blocks(blocks, now, sources).inspect_err(|_| {
                 sources.iter().for_each(|block| block.set_unmergeable());
             }),
@@ -128,7 +133,9 @@ fn merge_blocks(blocks: &Blocks, now: Millis, sources: &[Arc<Block>]) -> Result<
     let io = |error: io::Error| BlockError::Io { path: "a merged block".to_owned(), error };
     let removed: Vec<Ulid> = sources.iter().map(|block| block.meta().id).collect();
     let level = sources.iter().map(|block| block.meta().level).max().unwrap_or(0).saturating_add(1);
-    let mut walks = sources.iter().map(|block| Walk::new(block)).collect::<Result<Vec<_>, _>>()?;
+    let graves = |block: &Block| blocks.version().graves_of(block.meta().id);
+    let walks = sources.iter().map(|block| Walk::visible(block, graves(block)));
+    let mut walks = walks.collect::<Result<Vec<_>, _>>()?;
     let mut writer = blocks.writer(now, level, 0, removed.clone()).map_err(io)?;
     while let Some(labels) = walks.iter().filter_map(|walk| walk.labels.as_ref()).min().cloned() {
         let mut runs = Vec::new();
@@ -136,7 +143,9 @@ fn merge_blocks(blocks: &Blocks, now: Millis, sources: &[Arc<Block>]) -> Result<
             runs.push(walk.take()?);
         }
         let chunks = join(&runs).map_err(|error| io(io::Error::other(error)))?;
-        writer.add(&labels, &chunks).map_err(io)?;
+        if !chunks.is_empty() {
+            writer.add(&labels, &chunks).map_err(io)?;
+        }
     }
     let finished = writer.finish().map_err(io)?;
     let added: Vec<_> = finished.into_iter().collect();
@@ -154,6 +163,28 @@ fn merge_blocks(blocks: &Blocks, now: Millis, sources: &[Arc<Block>]) -> Result<
     })
 }
 
+/// Writes a tier block again, of which the raw block is gone.
+fn rewrite_points(blocks: &Blocks, now: Millis, block: &Arc<Block>) -> Result<Done, BlockError> {
+    let io = |error: io::Error| BlockError::Io { path: "a tier block".to_owned(), error };
+    let meta = block.meta();
+    let mut writer = blocks.writer(now, meta.level, meta.resolution, meta.sources.clone()).map_err(io)?;
+    let mut walk = Walk::visible(block, blocks.version().graves_of(meta.id))?;
+    while let Some(labels) = walk.labels().cloned() {
+        let chunks = walk.take()?;
+        if !chunks.is_empty() {
+            writer.add(&labels, &chunks).map_err(io)?;
+        }
+    }
+    let added: Vec<_> = writer.finish().map_err(io)?.into_iter().collect();
+    blocks.publish(&added, &[meta.id])?;
+    Ok(Done {
+        removed: vec![meta.id],
+        bytes_before: block.len(),
+        bytes_after: added.iter().map(|(_, len)| len).sum(),
+        added: added.iter().map(|(meta, _)| meta.id).collect(),
+    })
+}
+
 /// Reads a block from its first series to its last, holding one page.
 pub(super) struct Walk<'a> {
     block: &'a Block,
@@ -162,13 +193,21 @@ pub(super) struct Walk<'a> {
     /// Of series `next`; `None` at the end.
     labels: Option<Labels>,
     page: Option<(u32, Vec<u8>)>,
+    graves: Graves,
     /// Labels could not be read: there is no going on.
     stuck: bool,
 }
 
 impl<'a> Walk<'a> {
+    /// Everything that is in the file.
     pub(super) fn new(block: &'a Block) -> Result<Self, BlockError> {
-        let mut walk = Self { block, index: block.index()?, next: 0, labels: None, page: None, stuck: false };
+        Self::visible(block, Graves::default())
+    }
+
+    /// What deletions have left.
+    pub(super) fn visible(block: &'a Block, graves: Graves) -> Result<Self, BlockError> {
+        let index = block.index()?;
+        let mut walk = Self { block, index, next: 0, labels: None, page: None, graves, stuck: false };
         walk.load()?;
         Ok(walk)
     }
@@ -196,6 +235,10 @@ impl<'a> Walk<'a> {
     pub(super) fn take(&mut self) -> Result<Vec<Vec<u8>>, BlockError> {
         let number = self.next;
         self.next += 1;
+        let mask = match &self.labels {
+            Some(labels) if !self.graves.is_empty() => self.graves.mask(labels),
+            _ => Mask::default(),
+        };
         self.load()?;
         let mut chunks = Vec::new();
         for at in self.block.chunks(&self.index, number, (i64::MIN, i64::MAX))? {
@@ -203,11 +246,38 @@ impl<'a> Walk<'a> {
                 self.page = Some((at.page, self.block.page_uncached(&self.index, at.page)?));
             }
             if let Some((_, page)) = &self.page {
-                chunks.push(self.block.chunk_bytes(page, at)?.to_vec());
+                let bytes = self.block.chunk_bytes(page, at)?;
+                if mask.touches(at.min_time, at.max_time) {
+                    let left = visible_part(bytes, &mask);
+                    chunks.extend(left.map_err(|error| self.block.index_broken(error))?);
+                } else {
+                    chunks.push(bytes.to_vec());
+                }
             }
         }
         Ok(chunks)
     }
+}
+
+/// What a mask leaves of a chunk.
+fn visible_part(bytes: &[u8], mask: &Mask) -> Result<Vec<Vec<u8>>, crate::codec::CodecError> {
+    let mut chunks = Vec::new();
+    if chunk::codec_name(bytes)? == rollup::NAME {
+        let mut points = Vec::new();
+        rollup::decode(bytes, i64::MIN, i64::MAX, &mut points)?;
+        mask.apply_points(&mut points);
+        if !points.is_empty() {
+            let mut bytes = Vec::new();
+            rollup::encode(&points, &mut bytes);
+            chunks.push(bytes);
+        }
+        return Ok(chunks);
+    }
+    let mut column = Column::default();
+    decode(bytes, i64::MIN, i64::MAX, &mut column)?;
+    mask.apply(&mut column);
+    seal(&column, 0, column.len(), &mut chunks);
+    Ok(chunks)
 }
 
 /// The chunks of one series from several blocks as one run. Large chunks that do not overlap are kept as they are.

@@ -200,6 +200,11 @@ impl Block {
         Ok(bytes)
     }
 
+    /// How many pages failed their checksum.
+    pub fn pages_damaged(&self) -> usize {
+        self.damaged.lock().len()
+    }
+
     /// Pages that failed their checksum, with the times that they hold.
     pub fn damaged_pages(&self) -> Vec<(u32, i64, i64)> {
         let Ok(index) = self.index() else { return Vec::new() };

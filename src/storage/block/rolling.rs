@@ -31,7 +31,8 @@ pub(super) fn due(version: &Version) -> Option<Arc<Block>> {
 pub(super) fn run(blocks: &Blocks, now: Millis, source: &Block) -> Result<Done, BlockError> {
     let io = |error: io::Error| BlockError::Io { path: "a tier block".to_owned(), error };
     let mut writer = blocks.writer(now, source.meta().level, TIER_MS, vec![source.meta().id]).map_err(io)?;
-    let mut walk = Walk::new(source)?;
+    let graves = blocks.version().graves_of(source.meta().id);
+    let mut walk = Walk::visible(source, graves)?;
     let mut column = Column::default();
     while let Some(labels) = walk.labels().cloned() {
         column.clear();

@@ -15,6 +15,7 @@ use super::cache::Cache;
 use super::format::Meta;
 use super::manifest::{self, Found, Live};
 use super::reader::{Block, BlockError};
+use super::tombstones::{self, Deletion, Tombstone};
 use super::ulid::Ulid;
 use super::version::{Quarantined, Version};
 use super::writer::BlockWriter;
@@ -63,7 +64,8 @@ impl Blocks {
             }
         }
         warnings.extend(quarantined.iter().map(|block| block.note()));
-        let version = ArcSwap::from_pointee(Version::new(blocks, quarantined, 0));
+        let graves = open_tombstones(&disk, folder, &live, &mut warnings)?;
+        let version = ArcSwap::from_pointee(Version::new(blocks, quarantined, graves, 0));
         let shelf = Self { disk, folder: folder.to_owned(), cache, rng, past: Mutex::default(), version };
         if rewrite {
             manifest::write(&shelf.disk, folder, &live)?;
@@ -111,6 +113,36 @@ impl Blocks {
         BlockWriter::create(&self.disk, &self.folder, meta)
     }
 
+    fn failed(&self, error: io::Error) -> BlockError {
+        BlockError::Io { path: self.folder.display().to_string(), error }
+    }
+
+    fn replace(&self, past: &mut Vec<Weak<Version>>, old: &Arc<Version>, version: Version) {
+        past.retain(|version| version.strong_count() > 0);
+        past.push(Arc::downgrade(old));
+        self.version.store(Arc::new(version));
+    }
+
+    /// Hides what is deleted in the blocks of now, durably. No merge may be under way: what it writes would not know.
+    pub fn bury(&self, deletions: &[Deletion]) -> Result<(), BlockError> {
+        let mut past = self.past.lock();
+        let old = self.version();
+        let mut tombstones = old.tombstones().to_vec();
+        for deletion in deletions {
+            let blocks = old.concerned(deletion);
+            if !blocks.is_empty() {
+                tombstones.push(Tombstone { deletion: Arc::new(deletion.clone()), blocks });
+            }
+        }
+        if tombstones.len() == old.tombstones().len() {
+            return Ok(());
+        }
+        tombstones::write(&self.disk, &self.folder, &tombstones).map_err(|error| self.failed(error))?;
+        let version = Version::new(old.blocks().to_vec(), old.quarantined().to_vec(), tombstones, old.sequence() + 1);
+        self.replace(&mut past, &old, version);
+        Ok(())
+    }
+
     /// Makes finished blocks live and takes others away, in one step. Files of removed blocks go; their readers keep
     /// what they have open. After an error nothing has changed for readers, but the manifest on disk may have: the
     /// same change can be tried again.
@@ -124,13 +156,16 @@ impl Blocks {
         for (meta, _) in added {
             blocks.push(Arc::new(Block::open(&self.disk, &path_of(&self.folder, meta.id), &self.cache)?));
         }
-        let version = Version::new(blocks, quarantined, old.sequence() + 1);
+        let tombstones = without(old.tombstones(), removed);
+        let forgotten = tombstones != old.tombstones();
+        let version = Version::new(blocks, quarantined, tombstones, old.sequence() + 1);
         let live: Vec<Live> = version.live().collect();
-        manifest::write(&self.disk, &self.folder, &live)
-            .map_err(|error| BlockError::Io { path: self.folder.display().to_string(), error })?;
-        past.retain(|version| version.strong_count() > 0);
-        past.push(Arc::downgrade(&old));
-        self.version.store(Arc::new(version));
+        manifest::write(&self.disk, &self.folder, &live).map_err(|error| self.failed(error))?;
+        if forgotten && let Err(error) = tombstones::write(&self.disk, &self.folder, version.tombstones()) {
+            // Blocks that are gone stay named in it, which the next opening mends.
+            tracing::warn!(%error, "cannot shorten the list of deletions");
+        }
+        self.replace(&mut past, &old, version);
         for id in removed {
             self.cache.forget(*id);
             // Left behind, it is removed at the next opening: the manifest does not name it.
@@ -142,6 +177,30 @@ impl Blocks {
 
 fn path_of(folder: &Path, id: Ulid) -> PathBuf {
     folder.join(format!("{id}{SUFFIX}"))
+}
+
+/// Without blocks that are gone, and without deletions that no block has to carry out any more.
+fn without(tombstones: &[Tombstone], removed: &[Ulid]) -> Vec<Tombstone> {
+    let mut left = tombstones.to_vec();
+    left.iter_mut().for_each(|tombstone| tombstone.blocks.retain(|id| !removed.contains(id)));
+    left.retain(|tombstone| !tombstone.blocks.is_empty());
+    left
+}
+
+/// The deletions of a folder that its live blocks have yet to carry out.
+fn open_tombstones(disk: &Disk, folder: &Path, live: &[Live], warnings: &mut Warnings) -> io::Result<Vec<Tombstone>> {
+    let found = tombstones::read(disk, folder)?;
+    let named = found.tombstones.iter().flat_map(|tombstone| &tombstone.blocks);
+    let gone: Vec<Ulid> = named.filter(|id| live.iter().all(|live| live.meta.id != **id)).copied().collect();
+    let left = without(&found.tombstones, &gone);
+    if let Some(fault) = found.fault {
+        let lost = if found.tombstones.is_empty() { "; samples that were deleted may be visible again" } else { "" };
+        warnings.push(format!("the list of deletions is damaged: {fault}{lost}"));
+    }
+    if found.fault.is_some() || left != found.tombstones {
+        tombstones::write(disk, folder, &left)?;
+    }
+    Ok(left)
 }
 
 /// Every block that opens, but for those that another one replaces.

@@ -15,6 +15,7 @@ use super::index::Index;
 use super::manifest::Live;
 use super::reader::{Block, BlockError};
 use super::tier::{Shape, TIER_MS, distance, emit};
+use super::tombstones::{Deletion, Graves, Mask, Tombstone};
 use super::ulid::Ulid;
 
 /// A block that cannot be read at all.
@@ -42,6 +43,10 @@ pub struct Version {
     quarantined: Vec<Arc<Quarantined>>,
     /// For each block: the tier block that stands for it, if it is raw and no other raw block shares its time.
     rollups: Vec<Option<u32>>,
+    /// Deletions that are not carried out yet.
+    tombstones: Vec<Tombstone>,
+    /// For each block: those that are about it.
+    graves: Vec<Graves>,
     /// Counts publications.
     sequence: u64,
 }
@@ -86,9 +91,16 @@ pub struct Selected {
 }
 
 impl Version {
-    pub(super) fn new(mut blocks: Vec<Arc<Block>>, quarantined: Vec<Arc<Quarantined>>, sequence: u64) -> Self {
+    pub(super) fn new(
+        mut blocks: Vec<Arc<Block>>,
+        quarantined: Vec<Arc<Quarantined>>,
+        tombstones: Vec<Tombstone>,
+        sequence: u64,
+    ) -> Self {
         blocks.sort_by_key(|block| (block.meta().min_time, block.meta().id));
-        let mut version = Self { rollups: vec![None; blocks.len()], blocks, quarantined, sequence };
+        let graves = blocks.iter().map(|block| Graves::of(&tombstones, block.meta().id)).collect();
+        let rollups = vec![None; blocks.len()];
+        let mut version = Self { rollups, blocks, quarantined, tombstones, graves, sequence };
         let tier_of = |raw: &Arc<Block>| {
             let stands_for =
                 |block: &Arc<Block>| block.meta().resolution > 0 && block.meta().sources == [raw.meta().id];
@@ -140,6 +152,52 @@ impl Version {
         &self.quarantined
     }
 
+    /// Deletions that are not carried out yet.
+    pub(super) fn tombstones(&self) -> &[Tombstone] {
+        &self.tombstones
+    }
+
+    /// Blocks of which some samples are hidden by deletions.
+    pub fn buried(&self) -> impl Iterator<Item = &Arc<Block>> {
+        self.blocks.iter().zip(&self.graves).filter(|(_, graves)| !graves.is_empty()).map(|(block, _)| block)
+    }
+
+    /// Deletions that are not carried out yet, in number.
+    pub fn deletions(&self) -> usize {
+        self.tombstones.len()
+    }
+
+    /// Damaged pages that were met in live blocks.
+    pub fn pages_damaged(&self) -> u64 {
+        self.blocks.iter().map(|block| block.pages_damaged() as u64).sum()
+    }
+
+    /// The deletions of a block.
+    pub(super) fn graves_of(&self, block: Ulid) -> Graves {
+        Graves::of(&self.tombstones, block)
+    }
+
+    /// Blocks that may hold samples that a deletion is about.
+    pub(super) fn concerned(&self, deletion: &Deletion) -> Vec<Ulid> {
+        let (mint, maxt) = (deletion.mint, deletion.maxt);
+        let finds = |block: &&Arc<Block>| {
+            // Where the index cannot be read now, it may be later.
+            let is_clear =
+                || block.index().is_ok_and(|index| index.find(&deletion.matchers).is_ok_and(|found| found.is_empty()));
+            block.overlaps(mint, maxt) && !is_clear()
+        };
+        let readable = self.blocks.iter().filter(finds).map(|block| block.meta().id);
+        let outside = |meta: &Meta| meta.min_time > maxt || meta.max_time < mint;
+        let unreadable = self.quarantined.iter().map(|block| &block.meta).filter(|meta| !outside(meta));
+        readable.chain(unreadable.map(|meta| meta.id)).collect()
+    }
+
+    /// What is hidden of a series in a block.
+    fn mask(&self, place: u32, labels: &Labels) -> Mask {
+        let graves = self.graves.get(place as usize).filter(|graves| !graves.is_empty());
+        graves.map_or_else(Mask::default, |graves| graves.mask(labels))
+    }
+
     pub(super) fn live(&self) -> impl Iterator<Item = Live> {
         let readable = self.blocks.iter().map(|block| Live { meta: block.meta().clone(), len: block.len() });
         readable.chain(self.quarantined.iter().map(|block| Live { meta: block.meta.clone(), len: block.len }))
@@ -178,7 +236,7 @@ impl Version {
                 remarks.infos.insert("older samples are answered from windows of 1 min".to_owned());
             }
             let before = found.len();
-            match find_in(block, place, matchers, (mint, maxt), &mut found) {
+            match self.find_in(place, matchers, (mint, maxt), &mut found) {
                 Ok(index) => pins.push(index),
                 Err(error) => {
                     found.truncate(before);
@@ -208,10 +266,12 @@ impl Version {
         let mut closest = None;
         for (place, number) in &series.parts {
             let Some(block) = self.blocks.get(*place as usize) else { continue };
+            let mask = self.mask(*place, &series.labels);
             if block.meta().resolution > 0 {
                 if self.is_orphan(block) {
                     let mut part = Column::default();
-                    if let Ok(points) = block.points(*number, mint, maxt) {
+                    if let Ok(mut points) = block.points(*number, mint, maxt) {
+                        mask.apply_points(&mut points);
                         emit(&points, wanted.shape.filter(|s| *s != Shape::Increase).unwrap_or(Shape::Last), &mut part);
                     }
                     merge(column, &mut part);
@@ -225,11 +285,12 @@ impl Version {
             }
             let mut failures = Vec::new();
             let mut part = Column::default();
-            let into = if column.is_empty() { &mut *column } else { &mut part };
+            let into = if column.is_empty() && mask.is_empty() { &mut *column } else { &mut part };
             if let Err(error) = block.read(*number, (mint, maxt), into, &mut failures) {
                 failures.push(error);
             }
             remarks.warnings.extend(failures.iter().map(|error| note(block, error)));
+            mask.apply(&mut part);
             merge(column, &mut part);
         }
         closest
@@ -241,6 +302,10 @@ impl Version {
         if self.blocks.get(place as usize)?.meta().max_time >= wanted.elsewhere_from.saturating_sub(TIER_MS) {
             return None;
         }
+        if !self.mask(place, &series.labels).is_empty() {
+            // Points were made from samples that are deleted since.
+            return None;
+        }
         let (_, number) = series.parts.iter().find(|(place, _)| *place == tier)?;
         // What is damaged here is not missed: raw samples are read in its place.
         let points = self.blocks.get(tier as usize)?.points(*number, wanted.mint, wanted.maxt).ok()?;
@@ -250,9 +315,11 @@ impl Version {
 
     /// Calls `visit` with each label name of each block that touches the range; names repeat between blocks.
     pub fn label_names(&self, mint: i64, maxt: i64, mut visit: impl FnMut(&str)) {
-        for (_, block) in self.raw(mint, maxt) {
-            if let Ok(index) = block.index() {
-                // Damage shows in `select`, which can say so.
+        for (place, block) in self.raw(mint, maxt) {
+            // Damage shows in `select`, which can say so.
+            if self.is_buried(place) {
+                let _ = self.each_visible(place, |labels| labels.iter().for_each(|(name, _)| visit(name)));
+            } else if let Ok(index) = block.index() {
                 let _ = index.names(&mut visit);
             }
         }
@@ -260,31 +327,53 @@ impl Version {
 
     /// Calls `visit` with each value of a label in each block that touches the range; values repeat between blocks.
     pub fn label_values(&self, name: &str, mint: i64, maxt: i64, mut visit: impl FnMut(&str)) {
-        for (_, block) in self.raw(mint, maxt) {
-            if let Ok(index) = block.index() {
-                // Damage shows in `select`, which can say so.
+        for (place, block) in self.raw(mint, maxt) {
+            // Damage shows in `select`, which can say so.
+            if self.is_buried(place) {
+                let _ = self.each_visible(place, |labels| labels.get(name).into_iter().for_each(&mut visit));
+            } else if let Ok(index) = block.index() {
                 let _ = index.values(name, &mut visit);
             }
         }
     }
-}
 
-fn find_in(
-    block: &Block,
-    place: u32,
-    matchers: &[Matcher],
-    (mint, maxt): (i64, i64),
-    found: &mut Vec<(Labels, u32, u32)>,
-) -> Result<Arc<Index>, BlockError> {
-    let whole = mint <= block.meta().min_time && maxt >= block.meta().max_time;
-    let index = block.index()?;
-    let broken = |error| block.index_broken(error);
-    for number in &index.find(matchers).map_err(broken)? {
-        if whole || !index.chunks(number, mint, maxt).map_err(broken)?.is_empty() {
-            found.push((index.labels(number).map_err(broken)?, place, number));
-        }
+    fn is_buried(&self, place: u32) -> bool {
+        self.graves.get(place as usize).is_some_and(|graves| !graves.is_empty())
     }
-    Ok(index)
+
+    /// Calls `visit` with the labels of each series of a block that deletions have left something of.
+    fn each_visible(&self, place: u32, mut visit: impl FnMut(&Labels)) -> Result<(), BlockError> {
+        let mut found = Vec::new();
+        self.find_in(place, &[], (i64::MIN, i64::MAX), &mut found)?;
+        found.iter().for_each(|(labels, ..)| visit(labels));
+        Ok(())
+    }
+
+    /// Adds the series of a block that fulfil all matchers and may have visible samples in the range.
+    fn find_in(
+        &self,
+        place: u32,
+        matchers: &[Matcher],
+        (mint, maxt): (i64, i64),
+        found: &mut Vec<(Labels, u32, u32)>,
+    ) -> Result<Arc<Index>, BlockError> {
+        let block = &self.blocks[place as usize];
+        let whole = mint <= block.meta().min_time && maxt >= block.meta().max_time && !self.is_buried(place);
+        let index = block.index()?;
+        let broken = |error| block.index_broken(error);
+        for number in &index.find(matchers).map_err(broken)? {
+            let chunks = if whole { Vec::new() } else { index.chunks(number, mint, maxt).map_err(broken)? };
+            if !whole && chunks.is_empty() {
+                continue;
+            }
+            let labels = index.labels(number).map_err(broken)?;
+            let mask = self.mask(place, &labels);
+            if whole || chunks.iter().any(|at| !mask.covers(at.min_time.max(mint), at.max_time.min(maxt))) {
+                found.push((labels, place, number));
+            }
+        }
+        Ok(index)
+    }
 }
 
 fn note(block: &Block, error: &BlockError) -> String {

@@ -188,6 +188,11 @@ impl Wal {
         })
     }
 
+    /// The same, with the frame twice: no single damage takes it. For what may be repeated without harm.
+    pub fn append_twice(&self, kind: u8, payload: &[u8]) -> Ticket {
+        self.enqueue(|queue| queue.frames.extend([(kind, payload.to_vec()), (kind, payload.to_vec())]))
+    }
+
     /// Ends the segment: the ticket resolves with the number of the next, and everything handed in before is in
     /// segments below it.
     pub fn cut(&self) -> Ticket {
