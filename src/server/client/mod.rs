@@ -3,17 +3,18 @@
 //! Promises: connections are kept and reused; a body costs no more memory than its limit, whatever its encoding
 //! claims; credentials are sent only to the host that they were configured for, not to where it redirects. Sets no
 //! timeout of its own: callers know how long they may wait, and dropping the future ends the request. Does not speak
-//! to proxies. TLS files are read when a client is made (at start and at each reload), credential files at each
-//! request.
+//! to proxies. Credential files are read at each request; TLS files when a client is made, and again when one has changed,
+//! so that rotated certificates need no reload.
 
 mod auth;
 pub mod config;
 mod tls;
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, HOST, LOCATION};
 use http::uri::Scheme;
@@ -63,18 +64,25 @@ pub enum ClientError {
 
 /// A client with one configuration. Clones share connections.
 #[derive(Clone, Debug)]
-pub struct HttpClient(std::sync::Arc<Inner>);
+pub struct HttpClient(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     plain: Client<HttpConnector, Full<Bytes>>,
     /// Made at the first `https` request: certificates of the system take time and memory.
-    secure: OnceLock<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>,
+    secure: ArcSwapOption<Secure>,
     tls: TlsConfig,
     enable_http2: bool,
     follow_redirects: bool,
     auth: Auth,
     tasks: Tasks,
+}
+
+/// A client that speaks TLS, and what its files looked like when they were read.
+#[derive(Debug)]
+struct Secure {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    stamps: Vec<tls::Stamp>,
 }
 
 /// Starts the tasks that drive connections.
@@ -97,7 +105,7 @@ impl HttpClient {
         config.validate()?;
         let inner = Inner {
             plain: builder(tasks).build(connector()),
-            secure: OnceLock::new(),
+            secure: ArcSwapOption::empty(),
             tls: config.tls_config.clone().unwrap_or_default(),
             enable_http2: config.enable_http2,
             follow_redirects: config.follow_redirects,
@@ -107,7 +115,7 @@ impl HttpClient {
         if config.tls_config.is_some() {
             inner.secure()?;
         }
-        Ok(Self(std::sync::Arc::new(inner)))
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Sends a request with its credentials and follows redirects (as GET, as browsers and Go do) where configured.
@@ -146,17 +154,36 @@ impl Inner {
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
         let (method, url) = (request.method().clone(), request.uri().clone());
         let sent = if url.scheme() == Some(&Scheme::HTTPS) {
-            self.secure()?.request(request).await
+            self.secure()?.client.request(request).await
         } else {
             self.plain.request(request).await
         };
         sent.map_err(|error| ClientError::Send { method, url: url.to_string(), message: innermost(&error) })
     }
 
-    fn secure(&self) -> Result<&Client<HttpsConnector<HttpConnector>, Full<Bytes>>, ClientError> {
-        if let Some(client) = self.secure.get() {
-            return Ok(client);
+    /// The client for `https`, made anew where a file of its configuration has changed. While the new files cannot be
+    /// used (a certificate is there before its key), the old ones go on.
+    fn secure(&self) -> Result<Arc<Secure>, ClientError> {
+        let stamps = tls::stamps(&self.tls);
+        let known = self.secure.load_full();
+        if let Some(known) = known.as_ref().filter(|known| known.stamps == stamps) {
+            return Ok(Arc::clone(known));
         }
+        match (self.connect(stamps), known) {
+            (Ok(made), _) => {
+                let made = Arc::new(made);
+                self.secure.store(Some(Arc::clone(&made)));
+                Ok(made)
+            }
+            (Err(error), Some(known)) => {
+                tracing::warn!(%error, "changed TLS files cannot be used; the ones before stay in force");
+                Ok(known)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn connect(&self, stamps: Vec<tls::Stamp>) -> Result<Secure, ClientError> {
         let tls = HttpsConnectorBuilder::new().with_tls_config(tls::build(&self.tls)?).https_or_http();
         let tls = match tls::server_name(&self.tls)? {
             Some(name) => tls.with_server_name_resolver(FixedServerNameResolver::new(name)),
@@ -169,7 +196,7 @@ impl Inner {
         } else {
             tls.enable_http1().wrap_connector(tcp)
         };
-        Ok(self.secure.get_or_init(|| builder(&self.tasks).build(connector)))
+        Ok(Secure { client: builder(&self.tasks).build(connector), stamps })
     }
 }
 

@@ -103,18 +103,23 @@ async fn bodies_have_a_limit_before_and_after_inflating() {
     assert_eq!(client.get(&uri, HeaderMap::new(), 2_000).await.unwrap().body().len(), 2_000);
 }
 
-#[tokio::test]
-async fn tls_trusts_the_configured_authority_only() {
-    let signed = rcgen::generate_simple_self_signed(vec!["example.test".to_owned()]).unwrap();
+type Signed = rcgen::CertifiedKey<rcgen::KeyPair>;
+
+fn signed() -> Signed {
+    rcgen::generate_simple_self_signed(vec!["example.test".to_owned()]).unwrap()
+}
+
+/// Answers "ok" over TLS as `example.test`.
+async fn serve_tls(signed: &Signed) -> String {
     let (cert, key) = (signed.cert.der().clone(), signed.signing_key.serialize_der());
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![cert], rustls_pki_types::PrivatePkcs8KeyDer::from(key).into())
         .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(server));
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     drop(Tasks::default().spawn(TaskKind::Listener, async move {
@@ -130,6 +135,13 @@ async fn tls_trusts_the_configured_authority_only() {
             }));
         }
     }));
+    url
+}
+
+#[tokio::test]
+async fn tls_trusts_the_configured_authority_only() {
+    let signed = signed();
+    let url = serve_tls(&signed).await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), signed.cert.pem()).unwrap();
     let trusting = format!("{{tls_config: {{ca_file: '{}', server_name: example.test}}}}", file.path().display());
@@ -138,6 +150,22 @@ async fn tls_trusts_the_configured_authority_only() {
     assert_eq!(body_of(&careless, &url).await.unwrap(), "ok");
     let wary = body_of(&client("{}"), &url).await.unwrap_err().to_string();
     assert!(wary.contains("certificate"), "{wary}");
+}
+
+#[tokio::test]
+async fn changed_tls_files_are_read_again_and_bad_ones_change_nothing() {
+    let (old, new) = (signed(), signed());
+    let url = serve_tls(&new).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), old.cert.pem()).unwrap();
+    let client =
+        client(&format!("{{tls_config: {{ca_file: '{}', server_name: example.test}}}}", file.path().display()));
+    body_of(&client, &url).await.unwrap_err();
+    // Lengths differ, so that the test does not rest on the file system's clock.
+    std::fs::write(file.path(), format!("{}\n", new.cert.pem())).unwrap();
+    assert_eq!(body_of(&client, &url).await.unwrap(), "ok");
+    std::fs::write(file.path(), "half written").unwrap();
+    assert_eq!(body_of(&client, &url).await.unwrap(), "ok");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -15,6 +16,18 @@ use super::config::{TlsConfig, TlsVersion};
 
 /// Certificates of the system, read at the first need: reading takes milliseconds and most targets speak plain HTTP.
 static SYSTEM_ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+
+/// What tells a file from its next version without reading it; `None` where it cannot be looked at.
+pub(super) type Stamp = Option<(SystemTime, u64)>;
+
+/// The stamps of all files that a configuration names: a few microseconds, none where it names none.
+pub(super) fn stamps(config: &TlsConfig) -> Vec<Stamp> {
+    let stamp = |file: &std::path::PathBuf| {
+        let found = std::fs::metadata(file).ok()?;
+        Some((found.modified().ok()?, found.len()))
+    };
+    [&config.ca_file, &config.cert_file, &config.key_file].into_iter().flatten().map(stamp).collect()
+}
 
 /// Builds what a connector needs. Reads the files that the configuration names.
 pub(super) fn build(config: &TlsConfig) -> Result<rustls::ClientConfig, ClientError> {
