@@ -18,6 +18,7 @@ use crate::app::options::{Options, Retention};
 use crate::app::ports::{Parts, Routers};
 use crate::app::pulse::Pulse;
 use crate::app::rules::{self, Around};
+use crate::app::traces::{self, Traces};
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
 use crate::base::drain::Drain;
@@ -44,6 +45,8 @@ pub struct Daemon {
     pub addresses: Addresses,
     scraper: Arc<Scraper>,
     otlp: Arc<otlp::Receiver>,
+    traces: Traces,
+    clock: Clock,
     tasks: Tasks,
     drain: Drain,
     listeners: Vec<JoinHandle<()>>,
@@ -120,6 +123,8 @@ impl Daemon {
             store,
             instance,
             otlp,
+            traces: Traces::default(),
+            clock: clock.clone(),
             rules,
             scraper,
             notifier,
@@ -159,6 +164,7 @@ impl Daemon {
         let defaults = config.global.scrape_defaults();
         let jobs = self.scraper.prepare(&config.scrape_configs, &defaults, &config.folder);
         let jobs = jobs.map_err(|error| error.to_string())?;
+        let traces = traces::prepare(config.tracing.as_ref(), &self.tasks, &self.clock)?;
         self.notifier.reload(config.alerting.clone()).map_err(|error| error.to_string())?;
         self.instance.external_labels.store(Arc::new(config.global.external_labels.clone()));
         self.otlp.reload(config.otlp.clone());
@@ -166,6 +172,7 @@ impl Daemon {
         if self.instance.phase() != Phase::Starting {
             rules::apply(&self.rules, config, format!("http://{}", self.addresses.main));
         }
+        self.traces.apply(traces);
         self.scraper.apply(jobs);
         Ok(())
     }
@@ -207,6 +214,7 @@ impl Daemon {
             self.tasks.spawn(TaskKind::Maintenance, pulse().maintain()),
             self.tasks.spawn(TaskKind::RuleGroup, self.rules.clone().keep_saved()),
             self.tasks.spawn(TaskKind::Notification, self.notifier.clone().run()),
+            self.tasks.spawn(TaskKind::Telemetry, self.traces.clone().run(self.drain.clone())),
         ];
         if options.own {
             let instance = self.addresses.main.to_string();

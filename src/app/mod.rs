@@ -20,3 +20,4 @@ pub mod reload;
 mod rules;
 pub mod run;
 pub mod stop;
+pub mod traces;

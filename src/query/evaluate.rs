@@ -16,6 +16,7 @@ use crate::query::cache::{Answer, Cache, Key, join, join_notes};
 use crate::query::config::{Config, cores};
 use crate::query::error::QueryError;
 use crate::query::{Job, Queries};
+use crate::telemetry::traces;
 
 /// A parsed query and when to evaluate it.
 #[derive(Clone, Debug)]
@@ -110,8 +111,10 @@ impl Queries {
             request,
         };
         let work_clock = clock.clone();
+        let span = tracing::info_span!(target: traces::TARGET, "promql", db.query.text = %work.request.query);
         let (outcome, held, waited, evaluated) = self
             .run(job, move |run| {
+                let _entered = span.enter();
                 let began = work_clock.monotonic();
                 let outcome = work.evaluate(&run.cancel).map_err(QueryError::from)?;
                 run.add_samples(outcome.stats.samples);

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use crate::base::clock::Millis;
 use crate::base::drain::Drain;
@@ -22,6 +23,7 @@ use crate::rules::rule::GroupSpec;
 use crate::rules::schedule::{Due, Schedule};
 use crate::rules::snapshot::{Snapshot, SnapshotFile};
 use crate::telemetry::Counters;
+use crate::telemetry::traces;
 
 static ITERATIONS: Counters<0> =
     Counters::new("novascope_rule_group_iterations_total", "Iterations of rule groups.", []);
@@ -234,7 +236,11 @@ impl Life {
                 () = self.stop.wait() => return,
             }
             if let Some(due) = schedule.due(last, clock.now()) {
-                self.iterate(due).await;
+                let spec = &self.group.spec;
+                let span = tracing::info_span!(
+                    target: traces::TARGET, "rule_group", otel.name = %spec.name, rule.file = %spec.file, rule.count = spec.rules.len(),
+                );
+                self.iterate(due).instrument(span).await;
                 last = due.time;
             }
         }

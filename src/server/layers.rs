@@ -3,17 +3,23 @@
 use std::any::Any;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use http::Method;
 use http::header::ORIGIN;
+use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry_http::HeaderExtractor;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
+use tracing::{Instrument as _, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::base::clock::Clock;
 use crate::server::cors::Cors;
 use crate::server::error::{Failure, Kind};
+use crate::telemetry::traces;
 
 /// What the layers need to know.
 #[derive(Clone, Debug)]
@@ -50,8 +56,10 @@ async fn log(State(clock): State<Clock>, request: Request, next: Next) -> Respon
     let began = clock.monotonic();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
+    let span = span(&request);
+    let response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
+    span.record("http.response.status_code", status);
     let ms = (clock.monotonic().saturating_sub(began)).as_secs_f64() * 1e3;
     // 503 is how overload is answered and counted elsewhere: at that moment a log line per request would add to it.
     if response.status().is_server_error() && status != 503 {
@@ -60,6 +68,28 @@ async fn log(State(clock): State<Clock>, request: Request, next: Next) -> Respon
         tracing::debug!(%method, path, status, ms, "request");
     }
     response
+}
+
+/// The span of a request, below the caller's where the request says so (W3C trace context).
+fn span(request: &Request) -> Span {
+    let method = request.method().as_str();
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        target: traces::TARGET,
+        "request",
+        otel.name = format_args!("{method} {route}"),
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route,
+        url.path = request.uri().path(),
+        http.response.status_code = tracing::field::Empty,
+    );
+    if !span.is_disabled() {
+        let parent = TraceContextPropagator::new().extract(&HeaderExtractor(request.headers()));
+        // Fails only without the layer that makes these spans, and then there is none.
+        let _ = span.set_parent(parent);
+    }
+    span
 }
 
 fn answer_panic(panic: &Box<dyn Any + Send + 'static>) -> Response {

@@ -4,8 +4,13 @@
 use std::io::IsTerminal as _;
 use std::str::FromStr;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+use super::traces;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +46,8 @@ pub enum LogError {
     Twice,
 }
 
-/// Sets up the log of the process. `level` is a level or a list of `target=level`.
+/// Sets up the log of the process, and the spans that [`traces`] turns on and off. `level` is a level or a list of
+/// `target=level`.
 pub fn set_up(level: &str, format: LogFormat) -> Result<(), LogError> {
     let filter = EnvFilter::builder().parse(level).map_err(|_| LogError::Level(level.to_owned()))?;
     let human = match format {
@@ -49,13 +55,16 @@ pub fn set_up(level: &str, format: LogFormat) -> Result<(), LogError> {
         LogFormat::Human => true,
         LogFormat::Json => false,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(Utc);
-    let done = if human {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_timer(Utc);
+    let lines = if human {
         let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        builder.with_ansi(colours).with_target(false).try_init()
+        lines.with_ansi(colours).with_target(false).boxed()
     } else {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
     };
+    // Spans about our own work are no lines of the log: without an exporter they must cost nothing.
+    let filter = filter.and(filter_fn(|meta| meta.target() != traces::TARGET));
+    let done = tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces::layer()).try_init();
     done.map_err(|_| LogError::Twice)
 }
 

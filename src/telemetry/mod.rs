@@ -1,4 +1,5 @@
-//! What novascope tells about itself: counters, gauges and histograms, the process's own figures, and the log.
+//! What novascope tells about itself: counters, gauges and histograms, the process's own figures, the log, and
+//! spans.
 //!
 //! A metric family is a `static` beside the code that counts. It joins the [`registry`] at its first use, or at
 //! [`registry::Registry::announce`] where a zero is worth showing. Adding is one relaxed atomic instruction on a cell;
@@ -19,6 +20,7 @@ pub mod process;
 pub mod registry;
 pub mod snapshot;
 pub mod text;
+pub mod traces;
 
 pub use cell::{Counter, Gauge, Histogram};
 pub use family::{Counters, Gauges, Histograms};

@@ -72,7 +72,7 @@ class Program:
 
 class Novascope(Program):
     def __init__(self, binary, folder, config, flags=()):
-        file = pathlib.Path(folder) / "prometheus.yml"
+        self.config = file = pathlib.Path(folder) / "prometheus.yml"
         file.write_text(config)
         super().__init__(
             "novascope",

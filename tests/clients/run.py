@@ -6,6 +6,7 @@ import traceback
 
 import otel
 import peers
+import traces
 from programs import Novascope, node_exporter, prometheus
 
 
@@ -29,6 +30,8 @@ def main(binary):
                 ("node_exporter scraped at 1 s", lambda: peers.node_exporter_scraped(server, target)),
                 ("remote write from prometheus", lambda: peers.remote_write_from_prometheus(server, peer_url)),
                 ("promtool query", lambda: peers.promtool(server)),
+                ("own spans over gRPC", lambda: traces.own_spans(server, traces.OverGrpc)),
+                ("own spans over HTTP", lambda: traces.own_spans(server, traces.OverHttp)),
             ]
             for name, case in cases:
                 try:

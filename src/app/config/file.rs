@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::app::config::list;
 use crate::app::config::own::Own;
+use crate::app::config::tracing;
 use crate::base::units::{ByteSize, Period};
 use crate::ingest::exposition::Format;
 use crate::ingest::otlp;
@@ -27,7 +28,7 @@ pub struct File {
     #[serde(deserialize_with = "list")]
     pub scrape_configs: Vec<scrape::Config>,
     pub storage: Storage,
-    pub tracing: Option<Value>,
+    pub tracing: Option<tracing::Config>,
     #[serde(deserialize_with = "list")]
     pub remote_write: Vec<Value>,
     #[serde(deserialize_with = "list")]

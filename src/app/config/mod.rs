@@ -11,6 +11,7 @@ pub mod alerting;
 pub mod file;
 pub mod own;
 pub mod redact;
+pub mod tracing;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,8 @@ pub struct Config {
     pub otlp: otlp::config::Config,
     /// Who is told of alerts.
     pub alerting: notifier::Loaded,
+    /// Where spans about our own work go.
+    pub tracing: Option<tracing::Config>,
     pub own: Own,
     /// The main file with secrets hidden, for `/api/v1/status/config`.
     pub text: String,
@@ -79,11 +82,12 @@ pub fn load(path: &Path) -> Result<Loaded, YamlError> {
     scrape::check(&scrape_configs, &file.global.scrape_defaults(), folder)
         .map_err(|error| YamlError::whole_file(&name, error.to_string()))?;
     let own = load_own(&name, folder, file.novascope)?;
-    for (section, present) in [
-        ("remote_write", !file.remote_write.is_empty()),
-        ("remote_read", !file.remote_read.is_empty()),
-        ("tracing", file.tracing.is_some()),
-    ] {
+    let mut tracing = file.tracing;
+    let settled = tracing.as_mut().map_or(Ok(()), |tracing| tracing.settle(folder));
+    settled.map_err(|error| YamlError::whole_file(&name, error))?;
+    for (section, present) in
+        [("remote_write", !file.remote_write.is_empty()), ("remote_read", !file.remote_read.is_empty())]
+    {
         if present {
             notes.push(format!("{section} is accepted and has no effect yet"));
         }
@@ -95,6 +99,7 @@ pub fn load(path: &Path) -> Result<Loaded, YamlError> {
         rule_groups,
         otlp: file.otlp.unwrap_or_default(),
         alerting: load_alerting(&own, folder)?,
+        tracing,
         own,
         text: redact::secrets(&text),
     };

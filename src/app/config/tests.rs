@@ -41,6 +41,29 @@ scrape_configs:
 ";
 
 #[test]
+fn tracing_is_read_as_prometheus_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prometheus.yml");
+    let loaded = |text: &str| {
+        fs::write(&path, text).unwrap();
+        load(&path).map(|loaded| loaded.config.tracing).map_err(|error| error.to_string())
+    };
+    let tracing = loaded("tracing: {endpoint: 'a:4317', tls_config: {ca_file: ca.pem}}").unwrap().unwrap();
+    assert_eq!(tracing.url(), "https://a:4317");
+    assert_eq!(tracing.tls_config.unwrap().ca_file, Some(folder.path().join("ca.pem")));
+    for (text, fault) in [
+        ("tracing: {endpoint: ''}", "HOST:PORT"),
+        ("tracing: {endpoint: 'http://a:1'}", "without a scheme"),
+        ("tracing: {endpoint: 'a:1', sampling_fraction: 1.5}", "between 0 and 1"),
+        ("tracing: {endpoint: 'a:1', client_type: udp}", "grpc"),
+        ("tracing: {endpont: 'a:1'}", "endpoint"),
+    ] {
+        let error = loaded(text).unwrap_err();
+        assert!(error.contains(fault), "{text}: {error}");
+    }
+}
+
+#[test]
 fn a_prometheus_yml_is_read_as_it_is() {
     let folder = folder(&[("prometheus.yml", DEBIAN)]);
     let config = load(&folder.path().join("prometheus.yml")).unwrap().config;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::append::{Figures, Sink};
 use super::body::{Batch, BodyError, BodyReader, Counts};
@@ -18,6 +19,7 @@ use crate::base::drain::Drain;
 use crate::metrics::Store;
 use crate::server::client::HttpClient;
 use crate::telemetry::family::SECONDS;
+use crate::telemetry::traces;
 use crate::telemetry::{Counters, Histograms};
 
 static SCRAPES: Counters<1> = Counters::new("novascope_scrapes_total", "Scrapes by result.", ["result"]);
@@ -111,7 +113,8 @@ impl Runner {
                 self.sink.relabel();
                 settings = current;
             }
-            self.scrape(&settings, &fetcher, due).await;
+            let span = tracing::info_span!(target: traces::TARGET, "scrape", otel.kind = "client", url.full = %self.target.url);
+            self.scrape(&settings, &fetcher, due).instrument(span).await;
         }
         if last.is_some() && *self.mark.lock() {
             let time = self.clock.now();

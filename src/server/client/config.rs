@@ -284,7 +284,8 @@ impl TlsConfig {
         Ok(())
     }
 
-    fn resolve(&mut self, folder: &Path) {
+    /// Takes relative paths as relative to the folder of the file that holds them.
+    pub fn resolve(&mut self, folder: &Path) {
         for file in [&mut self.ca_file, &mut self.cert_file, &mut self.key_file] {
             join(folder, file);
         }

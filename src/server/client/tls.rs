@@ -91,6 +91,23 @@ fn system_roots() -> Arc<RootCertStore> {
     Arc::new(store)
 }
 
+/// The PEM texts of a configuration, for libraries that build their own TLS.
+#[derive(Debug)]
+pub struct Pem {
+    pub ca: Option<Vec<u8>>,
+    /// Certificate chain and key of the client.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl TlsConfig {
+    /// Reads the files that the configuration names.
+    pub fn read_pem(&self) -> Result<Pem, ClientError> {
+        let key = pem(self.key.as_ref().map(|key| key.expose()), self.key_file.as_deref())?;
+        let cert = pem(self.cert.as_deref(), self.cert_file.as_deref())?;
+        Ok(Pem { ca: pem(self.ca.as_deref(), self.ca_file.as_deref())?, identity: cert.zip(key) })
+    }
+}
+
 fn pem(inline: Option<&str>, file: Option<&Path>) -> Result<Option<Vec<u8>>, ClientError> {
     match (inline, file) {
         (Some(text), _) => Ok(Some(text.as_bytes().to_vec())),
