@@ -204,6 +204,7 @@ impl Work {
 impl From<EvalError> for QueryError {
     fn from(error: EvalError) -> Self {
         match error.kind() {
+            ErrorKind::Query => Self::BadData(format!("invalid parameter \"query\": {}", error.message)),
             ErrorKind::Execution | ErrorKind::Limit => Self::Execution(error.message),
             ErrorKind::Cancelled => Self::Canceled("expression evaluation"),
             ErrorKind::Storage => Self::Storage(error.message),

@@ -1,8 +1,8 @@
-//! Random samples and queries, the same for the same seed.
+//! Random samples, the same for the same seed.
 
 use std::sync::Arc;
 
-use novascope::model::histogram::{Histogram, ResetHint, Span};
+use novascope::model::histogram::{CUSTOM_BUCKETS_SCHEMA, Histogram, ResetHint, Span};
 use novascope::model::labels::Labels;
 use novascope::model::sample::STALE_NAN;
 
@@ -28,11 +28,11 @@ impl Dice {
     }
 
     /// True once in `times`.
-    fn once_in(&mut self, times: u64) -> bool {
+    pub(crate) fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    pub(crate) fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[self.below(from.len() as u64) as usize]
     }
 }
@@ -84,6 +84,8 @@ pub(crate) fn samples(dice: &mut Dice, ticks: i64, tick: i64, kinds: Kinds) -> S
     classic(dice, &mut store, (ticks, tick), kinds.exotic);
     if kinds.exotic {
         native(dice, &mut store, ticks, tick);
+        custom(dice, &mut store, ticks, tick);
+        info(dice, &mut store, ticks, tick);
     }
     store
 }
@@ -130,159 +132,67 @@ fn native(dice: &mut Dice, store: &mut Store, ticks: i64, tick: i64) {
     }
 }
 
-/// Writes queries that are sound, whatever they mean.
-pub(crate) struct Writer<'a> {
-    pub(crate) dice: &'a mut Dice,
-    /// Milliseconds between samples.
-    pub(crate) tick: i64,
-    /// Also what older servers do not know.
-    pub(crate) newest: bool,
-    /// Milliseconds by which `@` lies beside a multiple of a tick.
-    pub(crate) phase: i64,
+/// Histograms with custom buckets, of two layouts, and gauges whose counts also fall.
+fn custom(dice: &mut Dice, store: &mut Store, ticks: i64, tick: i64) {
+    let layouts: [Arc<[f64]>; 2] = [Arc::from([0.1, 0.5, 1.0, 5.0]), Arc::from([0.5, 1.0, 2.0])];
+    for index in ["0", "1", "2"] {
+        let labels = Labels::from_pairs([("__name__", "n"), ("g", "x"), ("i", index)]);
+        let gauge = Labels::from_pairs([("__name__", "hg"), ("g", "y"), ("i", index)]);
+        let layout = &layouts[usize::from(index == "2")];
+        let mut counts = vec![0.0; layout.len() + 1];
+        for at in 0..ticks {
+            if dice.once_in(50) {
+                counts.fill(0.0);
+            }
+            counts.iter_mut().for_each(|count| *count += dice.below(4) as f64);
+            let count: f64 = counts.iter().sum();
+            let histogram = Histogram {
+                schema: CUSTOM_BUCKETS_SCHEMA,
+                count,
+                sum: count * 0.75,
+                positive_spans: vec![Span { offset: 0, length: counts.len() as u32 }],
+                positive_buckets: counts.clone(),
+                custom_values: layout.clone(),
+                ..Histogram::default()
+            };
+            if !dice.once_in(10) {
+                store.histogram(&labels, at * tick, Arc::new(histogram));
+            }
+            let (below, zero, above) = (dice.below(5) as f64, dice.below(3) as f64, dice.below(6) as f64);
+            let histogram = Histogram {
+                reset_hint: ResetHint::Gauge,
+                schema: 1,
+                zero_threshold: 0.01,
+                zero_count: zero,
+                count: below + zero + above * 2.0,
+                sum: above * 4.0 - below,
+                positive_spans: vec![Span { offset: 1, length: 1 }, Span { offset: 2, length: 1 }],
+                positive_buckets: vec![above, above],
+                negative_spans: vec![Span { offset: 0, length: 1 }],
+                negative_buckets: vec![below],
+                ..Histogram::default()
+            };
+            if !dice.once_in(10) {
+                store.histogram(&gauge, at * tick, Arc::new(histogram));
+            }
+        }
+    }
 }
 
-impl Writer<'_> {
-    /// An instant vector.
-    pub(crate) fn vector(&mut self, depth: u32) -> String {
-        if depth == 0 {
-            return self.selector();
+/// What `info()` joins: the version of each instance, which changes once.
+fn info(dice: &mut Dice, store: &mut Store, ticks: i64, tick: i64) {
+    for index in ["0", "1"] {
+        let change = dice.below(ticks as u64) as i64;
+        for (version, span) in [("1", 0..change), ("2", change..ticks)] {
+            let pairs = [("__name__", "target_info"), ("instance", index), ("job", "j"), ("version", version)];
+            let labels = Labels::from_pairs(pairs);
+            span.for_each(|at| store.float(&labels, at * tick, 0, 1.0));
         }
-        match self.dice.below(10) {
-            0 => self.selector(),
-            1..=3 => self.over_range(depth),
-            4 | 5 => self.aggregation(depth),
-            6 | 7 => self.binary(depth),
-            _ => self.function(depth),
-        }
-    }
-
-    fn millis(&self, ticks: i64) -> String {
-        format!("{}ms", self.tick * ticks)
-    }
-
-    fn series(&mut self) -> String {
-        let names = ["a_total", "b", "c", "b{g=\"x\"}", "a_total{i!=\"2\"}", "{__name__=~\"b|c\",i=\"1\"}", "h"];
-        let limit = if self.newest { names.len() } else { names.len() - 1 };
-        self.dice.pick(&names[..limit]).to_owned()
-    }
-
-    fn modifiers(&mut self) -> String {
-        let ticks = self.dice.below(8) as i64;
-        match self.dice.below(8) {
-            0 => format!(" offset {}", self.millis(ticks + 1)),
-            1 => format!(" @ {}", (self.tick * (ticks * 5 + 20) + self.phase) as f64 / 1000.0),
-            _ => String::new(),
-        }
-    }
-
-    fn selector(&mut self) -> String {
-        format!("{}{}", self.series(), self.modifiers())
-    }
-
-    fn over_range(&mut self, depth: u32) -> String {
-        let functions = [
-            "rate",
-            "increase",
-            "delta",
-            "irate",
-            "idelta",
-            "sum_over_time",
-            "avg_over_time",
-            "min_over_time",
-            "max_over_time",
-            "count_over_time",
-            "last_over_time",
-            "present_over_time",
-            "stddev_over_time",
-            "stdvar_over_time",
-            "changes",
-            "resets",
-            "deriv",
-            "quantile_over_time",
-            "predict_linear",
-            "absent_over_time",
-            "mad_over_time",
-            "first_over_time",
-            "ts_of_max_over_time",
-        ];
-        let function = self.dice.pick(&functions[..if self.newest { functions.len() } else { 20 }]);
-        // Older servers extrapolate otherwise near 0, where only counters of their own kind never are.
-        let counter = !self.newest && matches!(function, "rate" | "increase");
-        let width = [2, 5, 17, 60][self.dice.below(4) as usize];
-        let range = if counter {
-            format!("a_total[{}]{}", self.millis(width), self.modifiers())
-        } else if self.dice.once_in(4) {
-            let (width, step) = (self.millis(width), 1 + self.dice.below(3) as i64);
-            format!("({})[{width}:{}]{}", self.vector(depth - 1), self.millis(step), self.modifiers())
-        } else {
-            format!("{}[{}]{}", self.series(), self.millis(width), self.modifiers())
-        };
-        match function {
-            "quantile_over_time" => format!("quantile_over_time(0.{}, {range})", self.dice.below(10)),
-            "predict_linear" => format!("predict_linear({range}, {})", self.dice.below(1000)),
-            _ => format!("{function}({range})"),
-        }
-    }
-
-    fn aggregation(&mut self, depth: u32) -> String {
-        let inner = self.vector(depth - 1);
-        let by = self.dice.pick(&["", " by (g)", " by (i)", " without (i)", " by (g, i)"]);
-        match self.dice.below(12) {
-            0 => format!("quantile{by} (0.{}, {inner})", self.dice.below(10)),
-            1 => format!("count_values{by} (\"v\", round({inner}, 50))"),
-            2 => format!("topk{by} (2, {inner})"),
-            3 => format!("bottomk{by} (1, {inner})"),
-            _ => {
-                let op = self.dice.pick(&["sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"]);
-                format!("{op}{by} ({inner})")
-            }
-        }
-    }
-
-    fn binary(&mut self, depth: u32) -> String {
-        let arithmetic = self.dice.pick(&["+", "-", "*", "/", "%", "^", "atan2", "==", ">", "<= bool", "!= bool"]);
-        let left = self.vector(depth - 1);
-        match self.dice.below(6) {
-            0 => format!("({left} {arithmetic} {})", self.scalar()),
-            1 => format!("({} {arithmetic} {left})", self.scalar()),
-            2 => {
-                let set = self.dice.pick(&["and", "or", "unless"]);
-                let on = self.dice.pick(&["", "on (i) ", "ignoring (g) "]);
-                format!("({left} {set} {on}{})", self.vector(depth - 1))
-            }
-            3 => format!("(b {arithmetic} on (i, g) group_left () c)"),
-            _ => {
-                let on = self.dice.pick(&["on (i)", "on (i, g)", "ignoring (g)"]);
-                let (left, right) = (self.vector(depth - 1), self.vector(depth - 1));
-                format!("(max by (i, g) ({left}) {arithmetic} {on} sum by (i, g) ({right}))")
-            }
-        }
-    }
-
-    fn scalar(&mut self) -> String {
-        match self.dice.below(5) {
-            0 => "time()".to_owned(),
-            1 => format!("scalar({})", self.selector()),
-            2 => "-0.5".to_owned(),
-            _ => self.dice.below(20).to_string(),
-        }
-    }
-
-    fn function(&mut self, depth: u32) -> String {
-        let inner = self.vector(depth - 1);
-        match self.dice.below(9) {
-            0 => format!("-({inner})"),
-            1 => format!("clamp({inner}, 2, {})", self.scalar()),
-            2 => format!("round({inner}, 0.25)"),
-            3 => format!("histogram_quantile(0.{}, rate(l_bucket[{}]))", self.dice.below(10), self.millis(9)),
-            4 => format!("label_replace({inner}, \"z\", \"$1-\", \"i\", \"(.)\")"),
-            5 => format!("timestamp({inner})"),
-            6 => format!("absent({inner})"),
-            7 => format!("vector(scalar({inner}))"),
-            _ => {
-                let name = self.dice.pick(&["abs", "ceil", "sgn", "exp", "hour", "day_of_week", "sqrt"]);
-                format!("{name}({inner})")
-            }
+        let labels = Labels::from_pairs([("__name__", "w_total"), ("instance", index), ("job", "j")]);
+        let mut value = 0.0;
+        for at in 0..ticks {
+            value += dice.below(9) as f64;
+            store.float(&labels, at * tick, 0, value);
         }
     }
 }

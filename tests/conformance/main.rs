@@ -6,15 +6,25 @@
 //! `failing.txt` beside the scripts lists cases that are known to fail, as `file:line`. It may only shrink: a case that
 //! passes but is listed fails the test too.
 
+mod answer;
 mod compare;
+#[allow(dead_code, reason = "the tests of protocols use all of it")]
+#[path = "../protocol/daemon.rs"]
+mod daemon;
 mod differential;
 mod generate;
+#[allow(dead_code, reason = "the tests of protocols use all of it")]
+#[path = "../protocol/http.rs"]
+mod http;
+mod load;
 mod pin;
 mod property;
 mod run;
 mod script;
 mod series;
+mod servers;
 mod store;
+mod writer;
 
 use std::collections::BTreeSet;
 use std::fs;

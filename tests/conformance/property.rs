@@ -14,8 +14,9 @@ use novascope::promql::ast::Expr;
 use novascope::promql::eval::{QueryOptions, QueryValue, Window, instant, range};
 use novascope::promql::parse::parse;
 
-use crate::generate::{Dice, Kinds, Writer, samples};
+use crate::generate::{Dice, Kinds, samples};
 use crate::store::Store;
+use crate::writer::Writer;
 
 /// Values of one step.
 type Step = BTreeMap<Labels, Value>;
@@ -121,7 +122,7 @@ fn a_range_query_is_instant_queries_side_by_side() {
         let tick = [1_000, 15_000, 600_000][dice.below(3) as usize];
         let store = samples(&mut dice, 150, tick, Kinds { exotic: true });
         for _ in 0..40 {
-            let query = Writer { dice: &mut dice, tick, newest: true, phase: 0 }.vector(3);
+            let query = Writer { dice: &mut dice, tick, newest: true, window: false, phase: 0 }.vector(3);
             let expr = parse(&query).unwrap_or_else(|error| panic!("{query}: {error}"));
             let step = tick * (1 + dice.below(4) as i64);
             let window = Window { start: 20 * tick, end: 20 * tick + 30 * step, step };

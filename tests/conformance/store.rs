@@ -1,6 +1,7 @@
 //! Samples in memory, as a source.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use novascope::model::histogram::classic::ClassicHistogram;
@@ -11,7 +12,7 @@ use novascope::promql::source::{Column, Select, SeriesSet, Source, SourceError};
 use crate::series::{Item, SeriesLine};
 
 #[derive(Clone)]
-enum Value {
+pub(crate) enum Value {
     Float(f64),
     Histogram(Arc<Histogram>),
 }
@@ -53,14 +54,16 @@ impl Store {
         Self(self.0.into_iter().map(|(labels, samples)| (labels, Arc::new(shift(&samples)))).collect())
     }
 
-    pub(crate) fn each_float(&self, mut each: impl FnMut(&Labels, i64, f64)) {
-        for (labels, samples) in &self.0 {
-            for (time, (_, value)) in samples.iter() {
-                if let Value::Float(value) = value {
-                    each(labels, *time, *value);
-                }
-            }
-        }
+    /// The samples of each series that has any in a stretch of time.
+    pub(crate) fn within(&self, window: Range<i64>) -> impl Iterator<Item = (&Labels, Vec<(i64, &Value)>)> {
+        self.0.iter().filter_map(move |(labels, samples)| {
+            let part: Vec<_> = samples.range(window.clone()).map(|(time, (_, value))| (*time, value)).collect();
+            (!part.is_empty()).then_some((labels, part))
+        })
+    }
+
+    pub(crate) fn last_time(&self) -> i64 {
+        self.0.values().filter_map(|samples| samples.keys().next_back().copied()).max().unwrap_or(0)
     }
 
     pub(crate) fn float(&mut self, labels: &Labels, time: i64, start: i64, value: f64) {

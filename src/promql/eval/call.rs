@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::histogram::Histogram;
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::matcher::{MatchOp, Matcher};
-use crate::promql::ast::Edges;
+use crate::promql::ast::{Edges, Span};
 
 use super::cells::{Bits, Cells, Series};
 use super::classic::{self, Histograms};
@@ -248,7 +248,7 @@ impl<'q> Evaluator<'q> {
             edges,
             lookback: self.query.options.lookback,
             args,
-            span: call.args[0].span,
+            span: span_of_window(&call.args[0]),
             keeps_name: over.keeps_name,
             uses_starts: over.uses_starts,
             wants_counter: over.wants_counter,
@@ -373,12 +373,12 @@ impl<'q> Evaluator<'q> {
         let histograms = Histograms::new(self.query, vector, (frame, arg.span), notes)?;
         let series = match (call.function, &scalars[..]) {
             ("histogram_fraction", [lower, upper]) => histograms.fractions(lower, upper, notes),
-            ("histogram_quantile", [quantiles]) => histograms.quantiles(quantiles, None, notes)?,
+            ("histogram_quantile", [quantiles]) => histograms.quantiles(quantiles, (None, true), notes)?,
             (_, many) => {
                 let label: Arc<str> = texts(call).first().copied().unwrap_or("quantile").into();
                 let mut series = Vec::new();
-                for quantiles in many {
-                    series.extend(histograms.quantiles(quantiles, Some(&label), notes)?);
+                for (at, quantiles) in many.iter().enumerate() {
+                    series.extend(histograms.quantiles(quantiles, (Some(&label), at == 0), notes)?);
                 }
                 series
             }
@@ -418,6 +418,13 @@ impl<'q> Evaluator<'q> {
         let info = Info { query: self.query, frame, reference, matchers, span: plan.span };
         info.join(&base, notes).map(Vector::Ready)
     }
+}
+
+/// Where annotations about windows point to. Prometheus replaces a subquery by its results, which stand nowhere in the
+/// text: it says that they begin where the query does, and users compare.
+fn span_of_window(arg: &Plan) -> Span {
+    let start = if matches!(arg.kind, PlanKind::Subquery(_)) { 0 } else { arg.span.start };
+    Span { start, ..arg.span }
 }
 
 fn check_edges(edges: Edges, over: &OverWindows, name: &str) -> Result<(), EvalError> {

@@ -232,6 +232,28 @@ impl Cells {
         }
     }
 
+    /// Whether a slot holds a float in both, or a histogram in both.
+    pub(super) fn shares_kind(&self, other: &Self) -> bool {
+        let histograms = |(mine, theirs): (&Option<_>, &Option<_>)| mine.is_some() && theirs.is_some();
+        self.floats.first_common(&other.floats).is_some()
+            || self.histograms.iter().zip(&other.histograms).any(histograms)
+    }
+
+    /// As [`Self::overlay`], but a histogram stays whichever side it is on.
+    pub(super) fn overlay_histograms(&mut self, other: &Self) {
+        for step in other.floats.ones() {
+            if self.histogram(step).is_none() {
+                self.set_float(step, other.values[step]);
+            }
+        }
+        for (step, slot) in other.histograms.iter().enumerate() {
+            if let Some(histogram) = slot {
+                self.floats.unset(step);
+                self.set_histogram(step, histogram.clone());
+            }
+        }
+    }
+
     /// How many samples of 16 bytes the slots count for.
     pub(super) fn samples(&self) -> u64 {
         let histograms: u64 = self.histograms.iter().flatten().map(|histogram| histogram.size_in_samples()).sum();

@@ -106,7 +106,7 @@ impl Histograms {
     pub(super) fn quantiles(
         &self,
         quantiles: &[f64],
-        label: Option<&Arc<str>>,
+        (label, is_first): (Option<&Arc<str>>, bool),
         notes: &mut Notes,
     ) -> Result<Vec<Series>, EvalError> {
         let labelled = |labels: &Labels, q: f64| match label {
@@ -138,7 +138,8 @@ impl Histograms {
                     continue;
                 }
                 let (value, fix) = bucket_quantile(q, &mut buckets);
-                if let Some((range, difference)) = fix {
+                // Buckets are made monotonic once, however many quantiles are asked for.
+                if let Some((range, difference)) = fix.filter(|_| is_first) {
                     let time = self.frame.time(step);
                     let fix = Monotonicity { time, buckets: range, difference };
                     notes.forced_monotonicity(classic.labels.metric_name(), fix, self.span);

@@ -72,11 +72,11 @@ struct Date {
 
 impl Date {
     fn of(time: f64) -> Self {
-        let seconds = time as i64;
+        let seconds = go_seconds(time);
         let days = seconds.div_euclid(86_400);
         let second = seconds.rem_euclid(86_400);
         // Years begin in March here, so that leap days come last.
-        let shifted = i128::from(days) + 719_468;
+        let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);
         let day_of_era = shifted.rem_euclid(146_097);
         let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -99,6 +99,16 @@ impl Date {
             year: year as f64,
         }
     }
+}
+
+/// Whole seconds of a time, as Go's `time.Unix(int64(t), 0)` takes them on x86-64: what is no number, or too large, is
+/// the least integer, and that lies so far back that it wraps around to the other end of the calendar.
+fn go_seconds(time: f64) -> i128 {
+    // From the first year that Go's calendar knows to 1970.
+    const ORIGIN: i128 = 9_223_371_966_579_724_800;
+    let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&time);
+    let seconds = i128::from(if fits { time as i64 } else { i64::MIN });
+    if seconds < -ORIGIN { seconds + (1 << 64) } else { seconds }
 }
 
 /// The function of this name, if it maps histograms to floats one by one.
@@ -150,6 +160,12 @@ mod tests {
         assert_eq!(part("day_of_week", leap_day), 4.0);
         assert_eq!((part("hour", leap_day), part("minute", leap_day)), (1.0, 1.0));
         assert_eq!(part("year", -1.0), 1969.0);
+        assert_eq!((part("year", -6.3e10), part("day_of_year", 2.6e11)), (-27.0, 27.0));
+        // What Go gives for what is no time.
+        for time in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 9.3e18] {
+            assert_eq!((part("year", time), part("month", time)), (292_277_026_596.0, 12.0));
+            assert_eq!((part("hour", time), part("minute", time), part("day_of_week", time)), (15.0, 30.0, 0.0));
+        }
         assert_eq!(part("day_of_year", 1_735_603_200.0), 366.0);
     }
 

@@ -5,6 +5,8 @@ use crate::promql::source::SourceError;
 /// What kind of failure it was, so that an interface can pick its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
+    /// The query makes no sense at the times at which it is asked.
+    Query,
     /// The data or the arguments do not allow the operation.
     Execution,
     /// A budget is used up.
@@ -26,6 +28,10 @@ pub struct EvalError {
 impl EvalError {
     pub(super) fn execution(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Execution, message: message.into() }
+    }
+
+    pub(super) fn query(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Query, message: message.into() }
     }
 
     pub(super) fn too_many_samples() -> Self {

@@ -18,7 +18,7 @@ use super::notes::Notes;
 use super::outcome::{MatrixSeries, Outcome, QueryOptions, QueryValue, Stats, VectorSample, Window};
 use super::plan::{AggregatePlan, BinaryPlan, Plan, PlanKind, Planner, RangeSelector, Selector, SubqueryPlan};
 use super::query::{Frame, Query};
-use super::relabel::{is_label_name, merge_equal};
+use super::relabel::{Both, is_label_name, merge_equal};
 use super::scan::{Pick, Scan, keep_statistics};
 use super::vector::{Broadcast, Ready, Vector, parallel};
 use super::windows::{FloatSamples, HistogramSamples, split};
@@ -46,7 +46,7 @@ pub(super) fn instant(
             Value::Scalar(values) => QueryValue::Scalar { time, value: values.first().copied().unwrap_or(f64::NAN) },
             Value::Text(text) => QueryValue::String { time, value: text.as_ref().to_owned() },
             Value::Vector(vector) => {
-                let series = finish(vector.ready(&query, 1, &mut notes)?)?;
+                let series = finish(vector.ready(&query, 1, &mut notes)?, true)?;
                 QueryValue::Vector(series.into_iter().filter_map(|series| sample(series, time)).collect())
             }
         },
@@ -82,11 +82,10 @@ pub(super) fn range(
             vec![Series { labels: Labels::empty(), drop_name: false, cells: Cells::full(values) }]
         }
         Value::Text(_) => Vec::new(),
-        Value::Vector(vector) => finish(vector.ready(&query, frame.steps, &mut notes)?)?,
+        Value::Vector(vector) => finish(vector.ready(&query, frame.steps, &mut notes)?, false)?,
     };
     let mut matrix: Vec<MatrixSeries> = series.iter().map(|series| points(series, frame)).collect();
-    matrix.retain(|series| !series.floats.is_empty() || !series.histograms.is_empty());
-    matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+    tidy(&mut matrix);
     Ok(outcome(QueryValue::Matrix(matrix), &query, &mut notes, text))
 }
 
@@ -97,14 +96,32 @@ fn outcome(value: QueryValue, query: &Query<'_>, notes: &mut Notes, text: &str) 
     Outcome { value, warnings, infos, stats: Stats { series, samples, peak_samples } }
 }
 
-/// Removes the names that were to be removed, and joins what then is the same series.
-fn finish(mut ready: Ready) -> Result<Vec<Series>, EvalError> {
+/// Leaves out empty series, and orders the others by labels. What [`finish`] left apart is joined here, where a series
+/// can have a float and a histogram at the same time.
+fn tidy(matrix: &mut Vec<MatrixSeries>) {
+    matrix.retain(|series| !series.floats.is_empty() || !series.histograms.is_empty());
+    matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+    matrix.dedup_by(|second, first| {
+        let same = first.labels == second.labels;
+        if same {
+            first.floats.append(&mut second.floats);
+            first.floats.sort_by_key(|(time, _)| *time);
+            first.histograms.append(&mut second.histograms);
+            first.histograms.sort_by_key(|(time, _)| *time);
+        }
+        same
+    });
+}
+
+/// Removes the names that were to be removed, and joins what then is the same series. Where two of them have a float and
+/// a histogram at one time, Prometheus gives both, or `at_once`, where a sample has one value only, the histogram.
+fn finish(mut ready: Ready, at_once: bool) -> Result<Vec<Series>, EvalError> {
     for series in &mut ready.series {
         if series.drop_name {
             series.labels = series.labels.filter(|name| !is_metadata(name));
         }
     }
-    merge_equal(std::mem::take(&mut ready.series))
+    merge_equal(std::mem::take(&mut ready.series), if at_once { Both::Histogram } else { Both::Apart })
 }
 
 fn sample(series: Series, time: i64) -> Option<VectorSample> {
@@ -139,7 +156,7 @@ impl<'q> Evaluator<'q> {
     pub(super) fn eval(self, plan: &'q Plan, frame: Frame, notes: &mut Notes) -> Result<Value<'q>, EvalError> {
         self.query.check()?;
         let constant = matches!(plan.kind, PlanKind::Number(_) | PlanKind::Text(_));
-        if plan.invariant && frame.steps > 1 && !constant {
+        if plan.invariant && !frame.is_instant() && !constant {
             return self.once(plan, frame, notes);
         }
         Ok(match &plan.kind {
@@ -345,18 +362,20 @@ impl<'q> Evaluator<'q> {
             PlanKind::Subquery(subquery) => {
                 let frame = self.subquery_frame(subquery, frame)?;
                 let vector = self.eval_inner(&subquery.expr, frame, notes)?;
-                let series = finish(vector.ready(self.query, frame.steps, notes)?)?;
+                let series = finish(vector.ready(self.query, frame.steps, notes)?, false)?;
                 series.iter().map(|series| points(series, frame)).collect()
             }
             _ => return Err(EvalError::execution("unexpected expression of type range vector")),
         };
-        matrix.retain(|series| !series.floats.is_empty() || !series.histograms.is_empty());
-        matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+        tidy(&mut matrix);
         Ok(matrix)
     }
 
     /// The expression of a subquery as a vector; a scalar is one series without labels.
     pub(super) fn eval_inner(self, plan: &'q Plan, frame: Frame, notes: &mut Notes) -> Result<Vector<'q>, EvalError> {
+        if frame.steps == 0 {
+            return Ok(Vector::Ready(Ready::new(self.query, Vec::new())?));
+        }
         Ok(match self.eval(plan, frame, notes)? {
             Value::Vector(vector) => vector,
             Value::Scalar(values) => {

@@ -286,7 +286,7 @@ impl Planner {
             DurationExpr::Literal(millis) => return Ok(*millis),
             DurationExpr::Computed(node) => node,
         };
-        let wrong = |text: &str| EvalError::execution(format!("{}:{}: {text}", node.span.start, node.span.end));
+        let wrong = |text: &str| EvalError::query(format!("{}:{}: {text}", node.span.start, node.span.end));
         let seconds = self.seconds(node)?;
         if !seconds.is_finite() {
             return Err(wrong("duration is NaN or infinite"));
@@ -301,7 +301,7 @@ impl Planner {
     }
 
     fn seconds(&self, node: &DurationNode) -> Result<f64, EvalError> {
-        let wrong = |text: &str| EvalError::execution(format!("{}:{}: {text}", node.span.start, node.span.end));
+        let wrong = |text: &str| EvalError::query(format!("{}:{}: {text}", node.span.start, node.span.end));
         Ok(match &node.kind {
             DurationKind::Number(number) => number.value,
             DurationKind::Step => self.step as f64 / 1000.0,

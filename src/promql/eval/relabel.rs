@@ -64,12 +64,22 @@ fn relabel(
             }
         }
     }
-    ready.series = merge_equal(std::mem::take(&mut ready.series))?;
+    ready.series = merge_equal(std::mem::take(&mut ready.series), Both::Refused)?;
     Ok(ready)
 }
 
-/// Joins series that have the same labels. They may not be there at the same step.
-pub(super) fn merge_equal(series: Vec<Series>) -> Result<Vec<Series>, EvalError> {
+/// What becomes of series with the same labels of which one has a float where the other has a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Both {
+    Refused,
+    /// The histogram stays.
+    Histogram,
+    /// They stay two series.
+    Apart,
+}
+
+/// Joins series that have the same labels. They may not have samples of the same kind at the same step.
+pub(super) fn merge_equal(series: Vec<Series>, both: Both) -> Result<Vec<Series>, EvalError> {
     let mut known: HashMap<Labels, usize, foldhash::fast::FixedState> = HashMap::default();
     let distinct =
         series.iter().enumerate().all(|(index, series)| known.insert(series.labels.clone(), index).is_none());
@@ -88,7 +98,15 @@ pub(super) fn merge_equal(series: Vec<Series>) -> Result<Vec<Series>, EvalError>
         let target = &mut merged[index];
         let (present, other) = (target.cells.present(), series.cells.present());
         if present.first_common(&other).is_some() {
-            return Err(EvalError::same_labels());
+            if both == Both::Refused || target.cells.shares_kind(&series.cells) {
+                return Err(EvalError::same_labels());
+            }
+            if both == Both::Apart {
+                merged.push(series);
+                continue;
+            }
+            target.cells.overlay_histograms(&series.cells);
+            continue;
         }
         // The one that comes first in time says whether the name goes.
         if other.first() < present.first() {
