@@ -45,7 +45,8 @@ fn over(
         let floats = series.floats.iter().map(|(time, value)| (*time, Value::Float(*value)));
         let histograms = series.histograms.iter().map(|(time, value)| (*time, Value::Histogram(value.clone())));
         for (time, value) in floats.chain(histograms) {
-            assert!(steps.entry(time).or_default().insert(series.labels.clone(), value).is_none());
+            // Under one label set both kinds may meet at a step; a single evaluation gives the histogram.
+            steps.entry(time).or_default().insert(series.labels.clone(), value);
         }
     }
     Ok(steps)

@@ -179,7 +179,7 @@ impl Writer<'_> {
                 format!("({left} {set} {on}{})", self.vector(depth - 1))
             }
             3 => {
-                let side = self.dice.pick(&["group_left ()", "group_left (g)", "group_left"]);
+                let side = self.dice.pick(&["group_left ()", "group_left"]);
                 format!("(b {arithmetic} on (i, g) {side} c)")
             }
             4 => format!(
