@@ -9,6 +9,7 @@ pub mod health;
 pub mod instance;
 pub mod page;
 pub mod prometheus;
+pub mod ruler;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub fn router(prometheus: Prometheus) -> Router {
     health::routes(Arc::clone(&prometheus.instance), Arc::clone(&prometheus.store))
         .merge(federate::routes(prometheus.clone()))
         .merge(page::routes(prometheus.clone()))
+        .merge(ruler::routes(prometheus.rules.clone()))
         .merge(prometheus::routes(prometheus))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

@@ -107,7 +107,8 @@ impl Daemon {
             data: &options.data,
             sink: Arc::clone(&sink) as Arc<dyn AlertSink>,
         };
-        let rules = rules::build(&around, &config.own.query);
+        let rules =
+            rules::build(&around, &config.own).map_err(|why| StartError::Data { path: options.data.clone(), why })?;
         let parts = Parts {
             rules: rules.clone(),
             notifier: notifier.clone(),

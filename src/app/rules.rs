@@ -4,16 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::app::config::Config;
+use crate::app::config::own::Own;
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
 use crate::base::drain::Drain;
 use crate::base::tasks::Tasks;
 use crate::metrics::Store;
 use crate::promql::eval::QueryOptions;
-use crate::query::config::Config as QueryConfig;
 use crate::rules::expansion::Surroundings;
 use crate::rules::group::World;
-use crate::rules::manager::{Rules, Seams};
+use crate::rules::manager::{Rules, Seams, Source};
+use crate::rules::namespaces::Namespaces;
 use crate::rules::seam::AlertSink;
 use crate::rules::snapshot::SnapshotFile;
 use crate::rules::store::StoreBackend;
@@ -34,7 +35,8 @@ pub(crate) struct Around<'a> {
 }
 
 /// A manager without groups; [`apply`] gives it some.
-pub(crate) fn build(around: &Around<'_>, query: &QueryConfig) -> Rules {
+pub(crate) fn build(around: &Around<'_>, own: &Own) -> Result<Rules, String> {
+    let query = &own.query;
     let options = QueryOptions {
         lookback: query.lookback.as_millis(),
         default_subquery_step: query.subquery_step.as_millis(),
@@ -48,6 +50,8 @@ pub(crate) fn build(around: &Around<'_>, query: &QueryConfig) -> Rules {
             None
         }
     };
+    let namespaces = own.rules.config_api.then(|| Namespaces::open(Disk::real(), &around.data.join("rules")));
+    let namespaces = namespaces.transpose().map_err(|error| format!("rules/namespaces.json: {error}"))?.map(Arc::new);
     let world = World {
         backend: Arc::new(StoreBackend::new(Arc::clone(around.store), options)),
         sink: Arc::clone(&around.sink),
@@ -56,7 +60,10 @@ pub(crate) fn build(around: &Around<'_>, query: &QueryConfig) -> Rules {
         query_offset: 0,
         resend_delay: RESEND_DELAY_MILLIS,
     };
-    Rules::new(Seams { world, tasks: around.tasks.clone(), drain: around.drain.clone(), file })
+    let seams = Seams { world, tasks: around.tasks.clone(), drain: around.drain.clone(), file, namespaces };
+    let rules = Rules::new(seams);
+    rules.collect_into(crate::telemetry::registry());
+    Ok(rules)
 }
 
 /// Makes the rules of a configuration those that run.
@@ -66,4 +73,8 @@ pub(crate) fn apply(rules: &Rules, config: &Config, external_url: String) {
     let query_offset = config.global.rule_query_offset.as_millis();
     rules.set_world(|world| World { surroundings, query_offset, ..world.clone() });
     rules.apply(config.rule_groups.clone());
+    if let Some(namespaces) = rules.namespaces() {
+        namespaces.set_default_interval(config.global.evaluation_interval.as_millis());
+        rules.apply_from(Source::Api, namespaces.specs());
+    }
 }

@@ -1,12 +1,14 @@
 //! `novascope check …`: say whether files would be accepted, and why not.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
 use crate::app::config;
-use crate::cli::{check_data, check_rules, complain, say};
+use crate::cli::check_rules::{self, Lint};
+use crate::cli::verdict::{self, Answer, Verdict};
+use crate::cli::{check_data, complain};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Check {
@@ -14,11 +16,28 @@ pub(super) enum Check {
     Config {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// all, duplicate-rules, too-long-scrape-interval, none; several with commas.
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "duplicate-rules")]
+        lint: Vec<Lint>,
+        #[command(flatten)]
+        answer: Answer,
     },
-    /// Check files of recording and alerting rules.
+    /// Check files of recording and alerting rules; without files, standard input.
     Rules {
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// all, duplicate-rules, none; several with commas.
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "duplicate-rules")]
+        lint: Vec<Lint>,
+        #[command(flatten)]
+        answer: Answer,
+    },
+    /// Check alertmanager.yml files: routes, receivers, time intervals, and all templates in them and beside them.
+    Alertmanager {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        #[command(flatten)]
+        answer: Answer,
     },
     /// Read every block of a data folder and verify checksums and contents. Changes nothing; works beside a running
     /// daemon.
@@ -30,27 +49,64 @@ pub(super) enum Check {
 
 impl Check {
     pub(super) fn run(self) -> ExitCode {
-        let files = match self {
-            Self::Config { files } => files,
-            Self::Rules { files } => return check_rules::run(&files),
-            Self::Data { folder } => return check_data::run(&folder),
-        };
-        let mut failed = false;
-        for file in files {
-            match config::load(&file) {
-                Ok(loaded) => {
-                    for note in &loaded.notes {
-                        say(&format!("{}: note: {note}", file.display()));
-                    }
-                    let jobs = loaded.config.scrape_configs.len();
-                    say(&format!("{}: good, {jobs} scrape configs", file.display()));
+        match self {
+            Self::Config { files, lint, answer } => {
+                let verdicts: Vec<Verdict> = files.iter().map(|file| config_verdict(file, &lint)).collect();
+                verdict::tell(&verdicts, answer)
+            }
+            Self::Rules { files, lint, answer } => {
+                if lint.contains(&Lint::TooLongScrapeInterval) {
+                    complain("--lint too-long-scrape-interval is for check config");
+                    return ExitCode::from(2);
                 }
-                Err(error) => {
-                    failed = true;
-                    complain(&error.to_string());
+                verdict::tell(&check_rules::check(&files, &lint), answer)
+            }
+            Self::Alertmanager { files, answer } => {
+                let verdicts: Vec<Verdict> = files.iter().map(|file| alertmanager_verdict(file)).collect();
+                verdict::tell(&verdicts, answer)
+            }
+            Self::Data { folder } => check_data::run(&folder),
+        }
+    }
+}
+
+fn config_verdict(file: &Path, lints: &[Lint]) -> Verdict {
+    let mut verdict = Verdict::of(file);
+    match config::check(file) {
+        Ok(loaded) => {
+            verdict.notes = loaded.notes;
+            let config = loaded.config;
+            let rules: usize = config.rule_groups.iter().map(|group| group.rules.len()).sum();
+            verdict.summary = format!("{} scrape configs, {rules} rules", config.scrape_configs.len());
+            if Lint::wants(lints, Lint::DuplicateRules) {
+                verdict.lints = check_rules::repeated(&config.rule_groups);
+            }
+            if Lint::wants(lints, Lint::TooLongScrapeInterval) {
+                let lookback = config.own.query.lookback;
+                for job in &config.scrape_configs {
+                    let interval = job.scrape_interval.unwrap_or(config.global.scrape_interval);
+                    if interval.as_millis() >= lookback.as_millis() {
+                        let name = &job.job_name;
+                        verdict.lints.push(format!(
+                            "job {name}: a scrape_interval of {interval} leaves gaps, because queries look back {lookback}"
+                        ));
+                    }
                 }
             }
         }
-        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        Err(config::Faults(faults)) => verdict.faults = faults,
     }
+    verdict
+}
+
+fn alertmanager_verdict(file: &Path) -> Verdict {
+    let mut verdict = Verdict::of(file);
+    match config::alerting::load(file) {
+        Ok(loaded) => {
+            let (receivers, templates) = (loaded.config.receivers.len(), loaded.templates.len());
+            verdict.summary = format!("{receivers} receivers, {templates} template files");
+        }
+        Err(fault) => verdict.faults.push(fault),
+    }
+    verdict
 }

@@ -9,8 +9,10 @@ mod import;
 mod inspect;
 mod promql;
 mod query;
+mod rules;
 mod serve;
 mod test_rules;
+mod verdict;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +51,9 @@ enum Command {
     /// Format or check queries.
     #[command(subcommand)]
     Promql(promql::Promql),
+    /// Evaluate rules over stored history.
+    #[command(subcommand)]
+    Rules(rules::Rules),
     /// Test rules without running anything.
     #[command(subcommand)]
     Test(test_rules::Test),
@@ -139,6 +144,7 @@ pub fn main() -> ExitCode {
         Some(Command::Import(import)) => import.run(),
         Some(Command::Query(query)) => query.run(),
         Some(Command::Promql(promql)) => promql.run(),
+        Some(Command::Rules(rules)) => rules.run(),
         Some(Command::Test(test)) => test.run(),
     }
 }

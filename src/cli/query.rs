@@ -144,7 +144,8 @@ impl Chosen {
     }
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+/// Seconds since 1970, from a number or RFC 3339.
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Ok(seconds);
     }
@@ -168,7 +169,8 @@ fn escaped(name: &str) -> String {
     text
 }
 
-fn fetch(server: &str, path: &str, parameters: &[(&'static str, String)]) -> Result<Value, String> {
+/// The answer of a server's API to a GET, where it is a success.
+pub(super) fn fetch(server: &str, path: &str, parameters: &[(&'static str, String)]) -> Result<Value, String> {
     let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
     let base = server.trim_end_matches('/');
     let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };

@@ -107,6 +107,11 @@ impl AlertBook {
         self.alerts.values()
     }
 
+    /// As [`AlertBook::iter`], to be changed; labels and states must stay.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Alert> {
+        self.alerts.values_mut()
+    }
+
     /// Alerts that are pending or firing.
     pub fn active(&self) -> impl Iterator<Item = &Alert> {
         self.iter().filter(|alert| alert.resolved_at.is_none())
@@ -264,7 +269,7 @@ mod tests {
 
     #[test]
     fn pending_firing_kept_resolved_forgotten() {
-        let alerting = Alerting { hold: 60_000, keep_firing: 30_000, annotations: Vec::new() };
+        let alerting = Alerting { hold: 60_000, keep_firing: 30_000, ..Alerting::default() };
         let mut book = AlertBook::default();
         let mut at = |secs: i64, found: &[&str]| {
             let found = found.iter().map(|instance| firing(instance)).collect();

@@ -1,9 +1,16 @@
 //! One group: its rules, their state, and one iteration over them.
 
+mod no_data;
+mod restore;
+#[cfg(test)]
+mod restore_tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::base::clock::{Clock, Millis};
@@ -12,6 +19,7 @@ use crate::model::sample::{STALE_NAN, Value};
 use crate::rules::alert::{AlertBook, Firing};
 use crate::rules::dependency::levels;
 use crate::rules::expansion::{Expander, Surroundings};
+pub use crate::rules::group::no_data::Unsent;
 use crate::rules::rule::{Alerting, GroupSpec, Rule};
 use crate::rules::seam::{AlertSink, Backend, RuleSample};
 
@@ -56,6 +64,7 @@ pub struct RuleState {
     /// Wall time of the last evaluation; 0 before the first.
     pub evaluated_at: Millis,
     pub took: Duration,
+    pub unsent: Unsent,
     /// Series that the last evaluation wrote.
     series: HashSet<Labels>,
 }
@@ -69,6 +78,8 @@ pub struct Iteration {
     pub time: Millis,
     pub took: Duration,
     pub missed: u64,
+    /// Samples that it wrote, staleness markers not counted.
+    pub samples: usize,
 }
 
 /// A group with its state. Rules of one level may be evaluated at the same time.
@@ -79,6 +90,10 @@ pub struct Group {
     /// Series of rules that a reload took away.
     orphans: Mutex<Vec<Labels>>,
     pub last: Mutex<Iteration>,
+    /// Evaluations to go before alerts are restored from series; 0 where that is done or not wanted.
+    awaits_series: AtomicU8,
+    /// Names that rules of any group record, which nobody needs to send.
+    recorded: ArcSwap<HashSet<Arc<str>>>,
 }
 
 /// One rule's part of an evaluation, before it is written.
@@ -93,12 +108,30 @@ impl Group {
     pub fn new(spec: GroupSpec) -> Self {
         let levels = levels(&spec.rules);
         let states = spec.rules.iter().map(|_| Mutex::default()).collect();
-        Self { spec, levels, states, orphans: Mutex::default(), last: Mutex::default() }
+        Self {
+            spec,
+            levels,
+            states,
+            orphans: Mutex::default(),
+            last: Mutex::default(),
+            awaits_series: AtomicU8::new(0),
+            recorded: ArcSwap::default(),
+        }
     }
 
     /// Indices of rules, level by level: a level may begin when the one before is written.
     pub fn levels(&self) -> &[Vec<usize>] {
         &self.levels
+    }
+
+    /// Says which names rules of all groups record.
+    pub fn set_recorded(&self, names: &Arc<HashSet<Arc<str>>>) {
+        self.recorded.store(Arc::clone(names));
+    }
+
+    /// How many series the last evaluations of all rules wrote.
+    pub fn series(&self) -> usize {
+        self.states.iter().map(|state| state.lock().series.len()).sum()
     }
 
     /// The rules with their states, each of which is locked while it is looked at.
@@ -194,9 +227,12 @@ impl Group {
         let rule = self.spec.rules.get(index)?;
         let (started_at, begin) = (world.clock.now(), world.clock.monotonic());
         let shifted = self.shifted(world, time);
-        let result = world.backend.query(&rule.query, &rule.expr, shifted).and_then(|vector| match rule.alerting() {
-            None => record(rule, vector, self.spec.limit),
-            Some(alerting) => self.alert(world, (index, rule, alerting), &vector, time),
+        let result = world.backend.query(&rule.query, &rule.expr, shifted).and_then(|vector| {
+            self.look_for_metrics(world, (index, rule), vector.is_empty(), time);
+            match rule.alerting() {
+                None => record(rule, vector, self.spec.limit),
+                Some(alerting) => self.alert(world, (index, rule, alerting), &vector, time),
+            }
         });
         let took = world.clock.monotonic().saturating_sub(begin);
         Some(Outcome { index, result, started_at, took })
@@ -211,12 +247,15 @@ impl Group {
     ) -> Result<Vec<RuleSample>, String> {
         let expander =
             (!vector.is_empty()).then(|| Expander::new(&rule.name, &world.backend, &world.surroundings, time));
-        let found =
+        let mut found =
             vector.iter().filter_map(|sample| Some(firing(rule, alerting, sample, expander.as_ref()?))).collect();
+        self.with_no_data(world, (index, rule, alerting), &mut found, time)?;
         let updated = self.with_state(index, |state| {
             state.alerts.update(found, time, alerting, self.spec.limit)?;
             let due = state.alerts.to_send(time, world.resend_delay, self.spec.interval);
-            Ok((state.alerts.samples(rule, self.shifted(world, time)), due))
+            let is_written = !self.is_rule_awaiting(alerting);
+            let samples = is_written.then(|| state.alerts.samples(rule, self.shifted(world, time)));
+            Ok((samples.unwrap_or_default(), due))
         });
         let (samples, due) = updated
             .unwrap_or_else(|| Ok(Default::default()))
@@ -258,7 +297,7 @@ fn is_stale(value: &Value) -> bool {
 }
 
 /// The samples of a recording rule.
-fn record(rule: &Rule, vector: Vec<RuleSample>, limit: usize) -> Result<Vec<RuleSample>, String> {
+pub(super) fn record(rule: &Rule, vector: Vec<RuleSample>, limit: usize) -> Result<Vec<RuleSample>, String> {
     let mut seen = HashSet::with_capacity(vector.len());
     let mut samples = Vec::with_capacity(vector.len());
     for mut sample in vector {
@@ -280,7 +319,7 @@ fn record(rule: &Rule, vector: Vec<RuleSample>, limit: usize) -> Result<Vec<Rule
 }
 
 /// The alert that one element of a result stands for.
-fn firing(rule: &Rule, alerting: &Alerting, sample: &RuleSample, expander: &Expander) -> Firing {
+pub(super) fn firing(rule: &Rule, alerting: &Alerting, sample: &RuleSample, expander: &Expander) -> Firing {
     let element = expander.element(&sample.labels, &sample.value);
     let mut builder = sample.labels.without_name().to_builder();
     for (name, text) in &rule.labels {

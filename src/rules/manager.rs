@@ -4,6 +4,9 @@
 //! as the machine has cores. A reload leaves groups alone that did not change, and hands the state of a changed one to
 //! its successor once the last iteration has ended.
 
+mod figures;
+
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,11 +22,11 @@ use crate::base::clock::Millis;
 use crate::base::drain::Drain;
 use crate::base::tasks::{TaskKind, Tasks};
 use crate::rules::group::{Group, Health, Iteration, World};
+use crate::rules::namespaces::Namespaces;
 use crate::rules::rule::GroupSpec;
 use crate::rules::schedule::{Due, Schedule};
 use crate::rules::snapshot::{Snapshot, SnapshotFile};
-use crate::telemetry::Counters;
-use crate::telemetry::traces;
+use crate::telemetry::{Counters, Histograms, traces};
 
 static ITERATIONS: Counters<0> =
     Counters::new("novascope_rule_group_iterations_total", "Iterations of rule groups.", []);
@@ -34,6 +37,9 @@ static MISSED: Counters<0> = Counters::new(
 );
 static EVALUATIONS: Counters<1> =
     Counters::new("novascope_rule_evaluations_total", "Evaluations of rules, by how they ended.", ["result"]);
+
+static TOOK: Histograms<0> =
+    Histograms::new("novascope_rule_evaluation_duration_seconds", "How long evaluations of single rules took.", []);
 
 /// How often changed alerts are saved, at most.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,6 +54,8 @@ pub struct Seams {
     pub drain: Drain,
     /// Where alerts are kept over a restart; `None` keeps nothing.
     pub file: Option<SnapshotFile>,
+    /// Groups set over the API; `None` allows none.
+    pub namespaces: Option<Arc<Namespaces>>,
 }
 
 /// The manager. Clones are the same one.
@@ -61,13 +69,30 @@ struct Inner {
     drain: Drain,
     permits: Arc<Semaphore>,
     running: Mutex<Vec<Running>>,
+    /// What files gave, and what was set over the API; both run.
+    sources: Mutex<[Vec<GroupSpec>; SOURCES]>,
     file: Option<SnapshotFile>,
+    /// Groups set over the API, where that is allowed.
+    namespaces: Option<Arc<Namespaces>>,
     /// From the last run, until the first groups came.
     restored: Mutex<Snapshot>,
     saved_changes: AtomicU64,
     /// Groups came: before that there is nothing to save, and saving nothing would lose what the last run left.
     is_applied: AtomicBool,
 }
+
+/// Where groups come from. Each source replaces its own groups and leaves the others alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Rule files.
+    Files,
+    /// The configuration API.
+    Api,
+    /// Service level objectives.
+    Objectives,
+}
+
+const SOURCES: usize = 3;
 
 /// A group with its task.
 struct Running {
@@ -85,7 +110,7 @@ impl std::fmt::Debug for Rules {
 impl Rules {
     /// A manager without groups. Reads what the last run saved.
     pub fn new(seams: Seams) -> Self {
-        let Seams { world, tasks, drain, file } = seams;
+        let Seams { world, tasks, drain, file, namespaces } = seams;
         let restored = match file.as_ref().map_or(Ok(Snapshot::default()), SnapshotFile::load) {
             Ok(snapshot) => snapshot,
             Err(error) => {
@@ -101,7 +126,9 @@ impl Rules {
             drain,
             permits: Arc::new(Semaphore::new(cores)),
             running: Mutex::default(),
+            sources: Mutex::default(),
             file,
+            namespaces,
             restored: Mutex::new(restored),
             saved_changes: AtomicU64::new(0),
             is_applied: AtomicBool::new(false),
@@ -114,28 +141,62 @@ impl Rules {
         self.0.groups.load_full()
     }
 
+    /// The groups set over the API; `None` where that is not allowed.
+    pub fn namespaces(&self) -> Option<Arc<Namespaces>> {
+        self.0.namespaces.clone()
+    }
+
+    /// Runs work that may block for the sake of rules; `None` where it panicked or the process ends.
+    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        self.0.tasks.spawn_blocking(TaskKind::RuleGroup, work).await.ok()
+    }
+
     /// Changes what groups work with, from their next iteration on.
     pub fn set_world(&self, change: impl FnOnce(&World) -> World) {
         self.0.world.store(Arc::new(change(&self.0.world.load())));
     }
 
-    /// Makes these the groups that run. Must be called inside the runtime.
+    /// Makes these the groups of rule files that run. Must be called inside the runtime.
     pub fn apply(&self, specs: Vec<GroupSpec>) {
+        self.apply_from(Source::Files, specs);
+    }
+
+    /// Makes these the groups of one source. Must be called inside the runtime.
+    pub fn apply_from(&self, source: Source, specs: Vec<GroupSpec>) {
+        let mut sources = self.0.sources.lock();
+        if let Some(own) = sources.get_mut(source as usize) {
+            *own = specs;
+        }
+        let all = sources.iter().flatten().cloned().collect();
+        self.run_these(all);
+    }
+
+    fn run_these(&self, specs: Vec<GroupSpec>) {
+        let recorded = specs.iter().flat_map(|spec| &spec.rules).filter(|rule| rule.alerting().is_none());
+        let recorded: Arc<HashSet<Arc<str>>> = Arc::new(recorded.map(|rule| Arc::clone(&rule.name)).collect());
         let mut running = self.0.running.lock();
         let mut former: Vec<Running> = running.drain(..).collect();
-        let restored = std::mem::take(&mut *self.0.restored.lock());
+        let mut restored = self.0.restored.lock();
+        // As in Prometheus, only groups of the start look for what another server left in series.
+        let is_start = !self.0.is_applied.load(Ordering::Relaxed);
         for spec in specs {
             let old = former.iter().position(|old| old.group.spec.is_same(&spec)).map(|at| former.remove(at));
             if let Some(old) = old {
                 if old.group.spec.is_equal(&spec) {
+                    old.group.set_recorded(&recorded);
                     running.push(old);
                     continue;
                 }
                 old.stop.start();
-                running.push(self.start(Group::new(spec), Some(old)));
+                let group = Group::new(spec);
+                group.set_recorded(&recorded);
+                running.push(self.start(group, Some(old)));
             } else {
                 let group = Group::new(spec);
-                restored.restore(&group, self.0.world.load().clock.now());
+                group.set_recorded(&recorded);
+                if !restored.restore(&group, self.0.world.load().clock.now()) && is_start {
+                    group.await_series();
+                }
                 running.push(self.start(group, None));
             }
         }
@@ -257,9 +318,18 @@ impl Life {
             }
         }
         self.group.bury_orphans(&world, due.time);
+        if self.group.counted_evaluation() {
+            let (group, world) = (Arc::clone(&self.group), Arc::clone(&world));
+            let now = due.time;
+            let work = self.rules.0.tasks.spawn_blocking(TaskKind::RuleGroup, move || {
+                group.restore_from_series(&world, now);
+            });
+            let _ = work.await;
+        }
         let took = world.clock.monotonic().saturating_sub(begin);
         let mut iteration = self.group.last.lock();
-        *iteration = Iteration { started_at, time: due.time, took, missed: iteration.missed + due.missed };
+        let samples = self.group.series();
+        *iteration = Iteration { started_at, time: due.time, took, missed: iteration.missed + due.missed, samples };
         ITERATIONS.get().add(1 + due.missed);
         MISSED.get().add(due.missed);
     }
@@ -273,7 +343,9 @@ impl Life {
             for part in chunk {
                 group.evaluate_rules(&world, &part, time);
                 for index in part {
-                    let good = group.with_state(index, |state| state.health == Health::Ok).unwrap_or(false);
+                    let told = group.with_state(index, |state| (state.health == Health::Ok, state.took));
+                    let (good, took) = told.unwrap_or_default();
+                    TOOK.get().observe_seconds(took);
                     EVALUATIONS.with([if good { "ok" } else { "failed" }]).add(1);
                 }
             }

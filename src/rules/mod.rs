@@ -10,12 +10,15 @@
 //!
 //! Does not deliver alerts and does not know HTTP.
 
+pub mod absent;
 pub mod alert;
 pub mod dependency;
 pub mod expansion;
 pub mod file;
 pub mod group;
 pub mod manager;
+pub mod namespaces;
+pub mod replay;
 pub mod rule;
 pub mod schedule;
 pub mod seam;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::base::clock::Millis;
 use crate::promql::ast::Expr;
 
@@ -46,6 +48,31 @@ pub struct Alerting {
     pub keep_firing: Millis,
     /// Templates, ascending by name.
     pub annotations: Vec<(Arc<str>, Arc<str>)>,
+    pub on_no_data: OnNoData,
+}
+
+/// What an alerting rule does when what it looks at is gone; see docs/rules.md. Prometheus knows only `ok`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNoData {
+    /// Alerts stay as they are until their data is back.
+    Keep,
+    /// Nothing to see is nothing wrong.
+    #[default]
+    Ok,
+    /// No data at all is an alert itself.
+    Alert,
+}
+
+impl OnNoData {
+    /// The word for it in files and in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Ok => "ok",
+            Self::Alert => "alert",
+        }
+    }
 }
 
 impl GroupSpec {

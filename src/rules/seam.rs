@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use crate::base::clock::Millis;
 use crate::model::labels::Labels;
+use crate::model::matcher::Matcher;
 use crate::model::sample::Value;
 use crate::promql::ast::Expr;
 use crate::rules::alert::Alert;
@@ -26,6 +27,17 @@ pub trait Backend: Send + Sync {
     /// queried. The error is the first that matters; samples that were refused because the series already has another one
     /// at that time, or is newer, matter only where they are no staleness markers.
     fn append(&self, batches: &[Vec<RuleSample>]) -> Vec<Result<(), String>>;
+
+    /// Whether somebody sent a sample of the metric in the time before that a query looks back over. What cannot say so
+    /// says yes.
+    fn is_sent(&self, _metric: &str, _time: Millis) -> bool {
+        true
+    }
+
+    /// The newest sample of each series that match in a range, both ends included.
+    fn last_samples(&self, _matchers: &[Matcher], _range: (Millis, Millis)) -> Result<Vec<RuleSample>, String> {
+        Ok(Vec::new())
+    }
 }
 
 /// Takes alerts that fire or were resolved; called after each evaluation of a rule, from threads that may block.

@@ -1,8 +1,8 @@
 //! The alerts of all groups, kept over a restart.
 //!
 //! One JSON file, replaced whole. Restoring puts every alert back as it was, except for the time during which nobody
-//! evaluated: a pending alert must hold for what remained of its `for`, and after [`OUTAGE_MAX`] nothing is restored,
-//! because what held an hour ago says nothing about now.
+//! evaluated, where that is longer than selectors look back: a pending alert must hold for what remained of its `for`.
+//! After [`OUTAGE_MAX`] nothing is restored, because what held an hour ago says nothing about now.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,9 @@ const VERSION: u32 = 1;
 
 /// Longest outage over which alerts are restored (Prometheus: `--rules.alert.for-outage-tolerance`).
 const OUTAGE_MAX: Millis = 3_600_000;
+
+/// Outages up to this change nothing: it is how far back selectors look.
+const BRIDGED_MAX: Millis = 300_000;
 
 /// Largest file that is read: some hundred thousand alerts.
 const BYTES_MAX: u64 = 512 << 20;
@@ -116,13 +119,14 @@ impl Snapshot {
         Self { version: VERSION, groups: groups.collect() }
     }
 
-    /// Puts alerts back into a group that starts now.
-    pub fn restore(&self, group: &Group, now: Millis) {
+    /// Puts alerts back into a group that starts now, once. False where the last run did not know the group.
+    pub fn restore(&mut self, group: &Group, now: Millis) -> bool {
         let same = |saved: &&GroupState| *saved.file == *group.spec.file && *saved.name == *group.spec.name;
-        let Some(saved) = self.groups.iter().find(same) else { return };
+        let Some(at) = self.groups.iter().position(|saved| same(&saved)) else { return false };
+        let saved = self.groups.swap_remove(at);
         let outage = now - saved.time;
         if !(0..=OUTAGE_MAX).contains(&outage) {
-            return;
+            return true;
         }
         for (index, rule) in group.spec.rules.iter().enumerate() {
             let labels = |saved: &&RuleAlerts| {
@@ -141,12 +145,14 @@ impl Snapshot {
                 }
             });
         }
+        true
     }
 }
 
-/// The time during which nobody looked does not count as holding.
+/// The time during which nobody looked does not count as holding, unless it was so short that an evaluation in it would
+/// have seen the last samples before it.
 fn after_outage(mut alert: Alert, outage: Millis) -> Alert {
-    if alert.state == AlertState::Pending {
+    if alert.state == AlertState::Pending && outage > BRIDGED_MAX {
         alert.active_at += outage;
     }
     alert

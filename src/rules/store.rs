@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::base::clock::Millis;
 use crate::metrics::refusal::Refusal;
-use crate::metrics::{Origin, Store};
-use crate::model::labels::Labels;
+use crate::metrics::{Appender, Origin, Store};
+use crate::model::labels::{Labels, METRIC_NAME};
+use crate::model::matcher::{MatchOp, Matcher};
 use crate::model::sample::{self, Value};
 use crate::promql::ast::Expr;
 use crate::promql::eval::{self, QueryOptions, QueryValue};
-use crate::promql::source::Source;
+use crate::promql::source::{Column, Hints, Select, SeriesSet as _, Source};
 use crate::rules::seam::{Backend, RuleSample};
 
 /// Evaluates over the store and writes to it. Rules are the operator's own work, so they do not wait behind the queries
@@ -54,11 +55,49 @@ impl Backend for StoreBackend {
             }
             results.push(result);
         }
+        Self::commit(appender, results)
+    }
+
+    fn is_sent(&self, metric: &str, time: Millis) -> bool {
+        let Ok(matcher) = Matcher::new(MatchOp::Equal, METRIC_NAME, metric) else { return true };
+        !self.store.select(&[matcher], time - self.options.lookback, time).is_empty()
+    }
+
+    fn last_samples(&self, matchers: &[Matcher], range: (Millis, Millis)) -> Result<Vec<RuleSample>, String> {
+        last_samples(&*self.store, matchers, range)
+    }
+}
+
+impl StoreBackend {
+    fn commit(appender: Appender<'_>, results: Vec<Result<(), String>>) -> Vec<Result<(), String>> {
         match appender.commit().wait() {
             Ok(_) => results,
             Err(error) => results.into_iter().map(|result| result.and(Err(error.to_string()))).collect(),
         }
     }
+}
+
+/// The newest sample of each series that a source has in a range.
+pub fn last_samples(
+    source: &dyn Source,
+    matchers: &[Matcher],
+    (mint, maxt): (Millis, Millis),
+) -> Result<Vec<RuleSample>, String> {
+    let select = Select { matchers: matchers.to_vec(), mint, maxt, hints: Hints::default() };
+    let found = source.select(&select).map_err(|error| error.to_string())?;
+    let mut column = Column::default();
+    let mut samples = Vec::new();
+    for index in 0..found.len() {
+        column.clear();
+        found.read(index, &mut column).map_err(|error| error.to_string())?;
+        // A marker that the series ended says nothing about when it was last seen.
+        let last = column.times.iter().zip(&column.values).rev().find(|(_, value)| !sample::is_stale(**value));
+        if let Some((time, value)) = last {
+            let labels = found.labels(index).clone();
+            samples.push(RuleSample { labels, time: *time, value: Value::Float(*value) });
+        }
+    }
+    Ok(samples)
 }
 
 /// A staleness marker may be refused because another rule writes the series now.

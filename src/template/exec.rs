@@ -144,6 +144,14 @@ impl Exec<'_> {
         result.map(|_| ())
     }
 
+    /// What a template prints, as a value: its name may be computed, which `template` does not allow.
+    fn expand_named(&mut self, name: &str, data: &Value, line: usize) -> Step<Value> {
+        let outer = std::mem::take(&mut self.output);
+        let called = self.call_template(name, data, line);
+        let text = std::mem::replace(&mut self.output, outer);
+        called.map(|()| Value::Safe(text.into()))
+    }
+
     /// A pipeline with its declarations.
     fn pipe(&mut self, pipe: &PipeNode, dot: &Value) -> Step<Value> {
         let value = self.commands(pipe, dot)?;
@@ -198,6 +206,12 @@ impl Exec<'_> {
         }
         let line = args.line;
         let values = self.values(args)?;
+        if name == "tmpl"
+            && self.run.functions.contains_key(name)
+            && let [template, data] = values.as_slice()
+        {
+            return self.expand_named(&template.text(), data, line);
+        }
         let result = match self.run.functions.get(name) {
             Some(function) => function(&values),
             None => builtins::call(name, &values).unwrap_or_else(|| Err(format!("function {name:?} not defined"))),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use super::Value;
 
-/// A float as Go's `%v`: the shortest digits, exponents below 1e-4 and from 1e21.
+/// From here on Go's `%v` writes an exponent: where the shortest digits stand for at least a seven-digit number.
+const EXPONENT_FROM: f64 = 1e6;
+
+/// A float as Go's `%v`: the shortest digits, exponents below 1e-4 and from a million.
 pub(super) fn go_float(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
@@ -14,7 +17,7 @@ pub(super) fn go_float(value: f64) -> String {
         return if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() };
     }
     let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
+    if magnitude != 0.0 && !(1e-4..EXPONENT_FROM).contains(&magnitude) {
         exponent_form(&format!("{value:e}"))
     } else {
         value.to_string()
@@ -88,7 +91,7 @@ mod tests {
     #[test]
     fn floats_are_written_as_go_does() {
         let seen: Vec<_> = [0.25, 1e21, 1e-5, 123_456_789.0, f64::INFINITY, -0.0].map(go_float).into();
-        assert_eq!(seen, ["0.25", "1e+21", "1e-05", "123456789", "+Inf", "-0"]);
+        assert_eq!(seen, ["0.25", "1e+21", "1e-05", "1.23456789e+08", "+Inf", "-0"]);
         let seen: Vec<_> = [1.23456, 0.000_012_345, 12_345.0, 100.0, 0.0].map(|value| significant(value, 4)).into();
         assert_eq!(seen, ["1.235", "1.234e-05", "1.234e+04", "100", "0"]);
     }

@@ -12,3 +12,4 @@ mod http;
 mod life;
 mod own;
 mod remote_write;
+mod rules;

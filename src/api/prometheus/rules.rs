@@ -16,7 +16,7 @@ use crate::model::matcher::Matcher;
 use crate::notify::template::go_rfc3339;
 use crate::rules::alert::Alert;
 use crate::rules::group::{Group, Health, RuleState};
-use crate::rules::rule::{Rule, RuleKind};
+use crate::rules::rule::{OnNoData, Rule, RuleKind};
 use crate::server::error::Failure;
 
 /// Which rules are asked for.
@@ -38,9 +38,10 @@ pub async fn rules(State(api): State<Arc<Prometheus>>, form: Form) -> Result<Res
         return Err(Failure::parameter("type", format!("not supported value {kind:?}")));
     }
     let filter = Filter {
-        groups: form.all("rule_group[]").collect(),
+        // The short names are Mimir's, which Grafana uses.
+        groups: form.all("rule_group[]").chain(form.all("group[]")).collect(),
         files: form.all("file[]").collect(),
-        names: form.all("rule_name[]").collect(),
+        names: form.all("rule_name[]").chain(form.all("rule[]")).collect(),
         matchers,
         alerting: kind != "record",
         recording: kind != "alert",
@@ -135,6 +136,14 @@ impl Filter<'_> {
         shown.insert("health".to_owned(), json!(state.health.name()));
         if let Health::Bad(error) = &state.health {
             shown.insert("lastError".to_owned(), json!(error));
+        }
+        if !state.unsent.metrics.is_empty() {
+            shown.insert("unsentMetrics".to_owned(), json!(state.unsent.metrics));
+        }
+        if let RuleKind::Alerting(alerting) = &rule.kind
+            && alerting.on_no_data != OnNoData::Ok
+        {
+            shown.insert("onNoData".to_owned(), json!(alerting.on_no_data.name()));
         }
         shown.insert("evaluationTime".to_owned(), json!(state.took.as_secs_f64()));
         shown.insert("lastEvaluation".to_owned(), moment(state.evaluated_at));

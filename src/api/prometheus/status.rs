@@ -19,9 +19,10 @@ use crate::server::error::Failure;
 const TOP_DEFAULT: usize = 10;
 const TOP_MAX: usize = 10_000;
 
-/// Versions. There is no `features`: with it, even empty, Grafana takes the server for Mimir and its ruler.
-pub async fn buildinfo() -> Response {
-    let info = json!({
+/// Versions. `features` are there only where rules can be set over HTTP: with them, even empty, Grafana takes the server
+/// for Mimir and offers to edit its rules.
+pub async fn buildinfo(State(api): State<Arc<Prometheus>>) -> Response {
+    let mut info = json!({
         "version": PROMETHEUS_VERSION,
         "revision": "",
         "branch": "",
@@ -31,6 +32,10 @@ pub async fn buildinfo() -> Response {
         "application": "novascope",
         "applicationVersion": env!("CARGO_PKG_VERSION"),
     });
+    if api.rules.namespaces().is_some() {
+        info["application"] = json!("Grafana Mimir");
+        info["features"] = json!({"ruler_config_api": "true"});
+    }
     answer::success(&info, &Notes::default())
 }
 

@@ -62,7 +62,7 @@ pub(super) fn rules(store: &Arc<Store>, clock: Clock, tasks: Tasks) -> (Rules, W
         query_offset: 0,
         resend_delay: 60_000,
     };
-    (Rules::new(Seams { world: world.clone(), tasks, drain: Drain::default(), file: None }), world)
+    (Rules::new(Seams { world: world.clone(), tasks, drain: Drain::default(), file: None, namespaces: None }), world)
 }
 
 /// A router over a store that lives as long as the folder.

@@ -60,11 +60,32 @@ pub struct Loaded {
     pub notes: Vec<String>,
 }
 
-/// Reads a configuration file and all that it names.
+/// All that is wrong with a configuration; never empty.
+#[derive(Clone, Debug)]
+pub struct Faults(pub Vec<YamlError>);
+
+impl From<YamlError> for Faults {
+    fn from(error: YamlError) -> Self {
+        Self(vec![error])
+    }
+}
+
+/// Reads a configuration file and all that it names. The first fault is given; [`check`] gives them all.
 pub fn load(path: &Path) -> Result<Loaded, YamlError> {
+    check(path).map_err(|Faults(faults)| {
+        let nothing = || YamlError::whole_file(&path.display().to_string(), "cannot be read");
+        faults.into_iter().next().unwrap_or_else(nothing)
+    })
+}
+
+/// As [`load`], with every fault that can be found at once: those of all rule files.
+pub fn check(path: &Path) -> Result<Loaded, Faults> {
     let name = path.display().to_string();
     let text = read(path)?;
-    let file: File = yaml::read(&name, &text)?;
+    let file: File = yaml::read(&name, &text).map_err(|error| {
+        let hint = flag_hint(&error.message);
+        error.with_hint(hint)
+    })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut notes = Vec::new();
     let rule_groups = load_rules(&file, folder, &mut notes)?;
@@ -106,23 +127,43 @@ pub fn load(path: &Path) -> Result<Loaded, YamlError> {
     Ok(Loaded { config, notes })
 }
 
-/// The groups of all rule files. The first fault is given; `novascope check rules` gives them all.
-fn load_rules(file: &File, folder: &Path, notes: &mut Vec<String>) -> Result<Vec<GroupSpec>, YamlError> {
+/// For keys that people write because Prometheus has flags of that name, or a newer section.
+fn flag_hint(message: &str) -> Option<String> {
+    let key = message.strip_prefix("unknown key \"")?.split('"').next()?;
+    let hint = match key {
+        "path" => "where data is kept is the flag --data",
+        "retention.time" | "retention_time" => {
+            "how long data is kept is the flag --retention, or store.retention of novascope's settings"
+        }
+        "retention.size" | "retention_size" | "max_bytes" => {
+            "how much disk blocks take is store.blocks_max of novascope's settings"
+        }
+        "wal_compression" | "min_block_duration" | "max_block_duration" => {
+            "there is no such setting here; leave it out"
+        }
+        "enabled" => "leave the section out to turn it off",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// The groups of all rule files, or the faults of all.
+fn load_rules(file: &File, folder: &Path, notes: &mut Vec<String>) -> Result<Vec<GroupSpec>, Faults> {
     let mut groups = Vec::new();
+    let mut faults = Vec::new();
     for pattern in &file.rule_files {
         let found = glob::expand(&folder.join(pattern));
         if found.is_empty() {
             notes.push(format!("rule_files: nothing matches {pattern}"));
         }
         for path in found {
-            let read = rules::load(&path, file.global.evaluation_interval.as_millis());
-            groups.extend(read.map_err(|faults| {
-                let nothing = || YamlError::whole_file(&path.display().to_string(), "cannot be read");
-                faults.into_iter().next().unwrap_or_else(nothing)
-            })?);
+            match rules::load(&path, file.global.evaluation_interval.as_millis()) {
+                Ok(read) => groups.extend(read),
+                Err(found) => faults.extend(found),
+            }
         }
     }
-    Ok(groups)
+    if faults.is_empty() { Ok(groups) } else { Err(Faults(faults)) }
 }
 
 /// The alertmanager.yml that our settings name, relative to the file that names it.

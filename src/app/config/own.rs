@@ -20,6 +20,15 @@ pub struct Own {
     pub store: Store,
     pub query: query::Config,
     pub alerting: Alerting,
+    pub rules: Rules,
+}
+
+/// How rules are configured beside files.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rules {
+    /// Allow rule groups to be set over HTTP, as Grafana does with Mimir's ruler.
+    pub config_api: bool,
 }
 
 /// Who is told of alerts.

@@ -22,6 +22,8 @@ pub struct YamlError {
     pub at: Option<(u64, u64)>,
     /// What is wrong, in one line.
     pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
     /// The line of the file.
     line: Option<String>,
 }
@@ -31,12 +33,16 @@ impl std::error::Error for YamlError {}
 impl fmt::Display for YamlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((line, column)) = self.at else {
-            return write!(f, "{}: {}", self.file, self.message);
+            write!(f, "{}: {}", self.file, self.message)?;
+            return self.hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"));
         };
         write!(f, "{}:{line}:{column}: {}", self.file, self.message)?;
         if let Some(text) = &self.line {
             let indent = usize::try_from(column).unwrap_or(1).saturating_sub(1);
             write!(f, "\n  {text}\n  {:indent$}^", "")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  hint: {hint}")?;
         }
         Ok(())
     }
@@ -45,13 +51,25 @@ impl fmt::Display for YamlError {
 impl YamlError {
     /// A fault that is not at a place in the text.
     pub fn whole_file(file: &str, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), at: None, message: message.into(), line: None }
+        Self { file: file.to_owned(), at: None, message: message.into(), hint: None, line: None }
     }
 
     /// A fault at a line and column of the text, both from 1; found by who read the file, not by the reader of YAML.
     pub fn at(file: &str, text: &str, at: (u64, u64), message: String) -> Self {
         let line = usize::try_from(at.0).ok().and_then(|number| text.lines().nth(number.checked_sub(1)?));
-        Self { file: file.to_owned(), at: Some(at), message, line: line.map(str::to_owned) }
+        Self { file: file.to_owned(), at: Some(at), message, hint: None, line: line.map(str::to_owned) }
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.or(self.hint);
+        self
+    }
+
+    /// The line of the file that the fault is in, where it is at a place.
+    pub fn source_line(&self) -> Option<&str> {
+        self.line.as_deref()
     }
 }
 

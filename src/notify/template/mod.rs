@@ -10,7 +10,7 @@ pub use data::Data;
 pub use time::{Time, go_rfc3339};
 
 use crate::base::clock::Clock;
-use crate::template::{Functions, Limits, Run, TemplateError, Templates, Value};
+use crate::template::{self, Functions, Limits, Run, TemplateError, Templates, Value};
 
 /// The templates that exist without any file, under Alertmanager's names.
 const DEFAULTS: &str = include_str!("default.tmpl");
@@ -49,6 +49,25 @@ impl TemplateSet {
             functions: &self.functions,
             limits: Limits::default(),
         })
+    }
+
+    /// Whether a text parses and calls only functions that exist. `name` stands in the error.
+    pub fn check(&self, name: &str, text: &str) -> Result<(), TemplateError> {
+        template::check(name, text, &self.functions)
+    }
+
+    /// The first template that a text calls by name and that neither the files nor the text itself define.
+    pub fn unknown_template<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let names = |word: &'static str| {
+            text.split(word).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
+        };
+        let own: Vec<&str> = names("define").chain(names("block")).collect();
+        names("template").find(|name| !own.contains(name) && !self.templates.names().contains(name))
+    }
+
+    /// The names of the functions that only notification templates have.
+    pub fn function_names() -> Vec<&'static str> {
+        functions::all(&Clock::real()).into_keys().collect()
     }
 
     /// Expands every string inside a JSON value.

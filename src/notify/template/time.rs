@@ -30,6 +30,20 @@ impl Time {
         Ok(Self(self.0.as_ref().map(|zoned| zoned.with_time_zone(zone))))
     }
 
+    /// The time a duration later, in the same zone.
+    fn plus(&self, length: &Value) -> Result<Self, String> {
+        let secs = match length {
+            Value::Object(object) => object.number(),
+            // A bare number is nanoseconds, as in Go.
+            Value::Int(nanos) => Some(*nanos as f64 / 1e9),
+            _ => None,
+        };
+        let secs = secs.ok_or_else(|| format!("expected time.Duration; found {}", length.type_name()))?;
+        let length = jiff::SignedDuration::try_from_secs_f64(secs).map_err(|error| error.to_string())?;
+        let later = self.0.as_ref().map(|zoned| zoned.checked_add(length)).transpose();
+        later.map(Self).map_err(|error| error.to_string())
+    }
+
     fn millis(&self) -> Option<Millis> {
         self.0.as_ref().map(|zoned| zoned.timestamp().as_millisecond())
     }
@@ -155,6 +169,9 @@ impl Object for Time {
             ("Second", []) => field(|zoned| i64::from(zoned.second())),
             ("Weekday", []) => Ok(Value::from(self.format("Monday"))),
             ("String", []) => Ok(Value::from(self.text())),
+            ("Add", [length]) => self.plus(length).map(|time| Value::Object(Arc::new(time))),
+            ("Before", [other]) => millis_of(other).map(|other| Value::Bool(self.millis() < Some(other))),
+            ("After", [other]) => millis_of(other).map(|other| Value::Bool(self.millis() > Some(other))),
             _ => return None,
         })
     }
@@ -167,13 +184,18 @@ impl Object for Time {
 impl Elapsed {
     /// The time from a moment until now.
     pub(super) fn since(time: &Value, now: Millis) -> Result<Self, String> {
-        match time {
-            Value::Object(object) => match object.get("UnixMilli", &[]) {
-                Some(Ok(Value::Int(then))) => Ok(Self(now.saturating_sub(then) as f64 / 1_000.0)),
-                _ => Err(format!("expected time.Time; found {}", object.type_name())),
-            },
-            other => Err(format!("expected time.Time; found {}", other.type_name())),
-        }
+        millis_of(time).map(|then| Self(now.saturating_sub(then) as f64 / 1_000.0))
+    }
+}
+
+/// The milliseconds of a value that is a time.
+fn millis_of(time: &Value) -> Result<Millis, String> {
+    match time {
+        Value::Object(object) => match object.get("UnixMilli", &[]) {
+            Some(Ok(Value::Int(then))) => Ok(then),
+            _ => Err(format!("expected time.Time; found {}", object.type_name())),
+        },
+        other => Err(format!("expected time.Time; found {}", other.type_name())),
     }
 }
 

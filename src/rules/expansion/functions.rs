@@ -88,6 +88,8 @@ fn results(backend: &Arc<dyn Backend>, time: Millis) -> Functions {
             _ => Err(count(2, args)),
         }),
     );
+    // The walk over the template does it, because only it knows the templates; this is for calls it does not take.
+    add("tmpl", Arc::new(|args| Err(count(2, args))));
     add(
         "args",
         Arc::new(|args| {
@@ -170,6 +172,7 @@ fn to_time(secs: f64) -> Result<Value, String> {
     /// 2^63.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if nanos.abs() > LIMIT {
+        let secs = Value::Float(secs).text();
         return Err(format!("{secs} cannot be represented as a nanoseconds timestamp since it overflows int64"));
     }
     #[expect(clippy::cast_possible_truncation, reason = "checked above")]

@@ -32,16 +32,25 @@ pub struct Expander {
 
 /// Whether a text is a template that parses and names only functions that exist. `alert` stands in the error.
 pub fn check(alert: &str, text: &str) -> Result<(), String> {
-    static NAMES: OnceLock<Functions> = OnceLock::new();
-    let functions = NAMES.get_or_init(|| {
-        let backend: Arc<dyn Backend> = Arc::new(functions::NoBackend);
-        functions::all(&backend, &Surroundings::default(), 0)
-    });
-    template::check(&template_name(alert), text, functions).map_err(|error| error.to_string())?;
+    template::check(&template_name(alert), text, unbound()).map_err(|error| error.to_string())?;
     match variables::undeclared(text) {
         Some(name) => Err(format!("template: {}: undefined variable \"${name}\"", template_name(alert))),
         None => Ok(()),
     }
+}
+
+/// The functions without anything behind them, for checks.
+fn unbound() -> &'static Functions {
+    static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
+    FUNCTIONS.get_or_init(|| {
+        let backend: Arc<dyn Backend> = Arc::new(functions::NoBackend);
+        functions::all(&backend, &Surroundings::default(), 0)
+    })
+}
+
+/// The names of all functions that templates of rules can call, without Go's own.
+pub fn function_names() -> Vec<&'static str> {
+    unbound().keys().copied().collect()
 }
 
 fn template_name(alert: &str) -> String {
@@ -110,5 +119,7 @@ fn map<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Value {
     Value::Map(Arc::new(pairs.map(|(name, value)| (Arc::from(name), Value::from(value))).collect()))
 }
 
+#[cfg(test)]
+mod table;
 #[cfg(test)]
 mod tests;

@@ -8,17 +8,18 @@ use parking_lot::Mutex;
 
 use crate::base::clock::Millis;
 use crate::model::labels::Labels;
+use crate::model::matcher::Matcher;
 use crate::model::sample::Value;
 use crate::promql::ast::Expr;
 use crate::promql::eval::QueryOptions;
 use crate::promql::source::{Column, Select, SeriesSet, Source, SourceError};
 use crate::rules::seam::{Backend, RuleSample};
-use crate::rules::store::vector;
+use crate::rules::store::{last_samples, vector};
 
 type Samples = BTreeMap<Millis, Value>;
 
 #[derive(Default)]
-pub(super) struct Memory {
+pub(in crate::rules) struct Memory {
     series: Mutex<BTreeMap<Labels, Arc<Samples>>>,
     /// The last time that can be seen.
     now: AtomicI64,
@@ -26,11 +27,11 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) fn new(options: QueryOptions) -> Self {
+    pub(in crate::rules) fn new(options: QueryOptions) -> Self {
         Self { options, ..Self::default() }
     }
 
-    pub(super) fn put(&self, labels: &Labels, time: Millis, value: Value) {
+    pub(in crate::rules) fn put(&self, labels: &Labels, time: Millis, value: Value) {
         let mut series = self.series.lock();
         if !series.contains_key(labels) {
             series.insert(labels.clone(), Arc::default());
@@ -40,7 +41,7 @@ impl Memory {
         }
     }
 
-    pub(super) fn set_now(&self, now: Millis) {
+    pub(in crate::rules) fn set_now(&self, now: Millis) {
         self.now.store(now, Ordering::Relaxed);
     }
 }
@@ -55,6 +56,10 @@ impl Backend for Memory {
             self.put(&sample.labels, sample.time, sample.value.clone());
         }
         vec![Ok(()); batches.len()]
+    }
+
+    fn last_samples(&self, matchers: &[Matcher], range: (Millis, Millis)) -> Result<Vec<RuleSample>, String> {
+        last_samples(self, matchers, range)
     }
 }
 
