@@ -8,7 +8,7 @@ use crate::app::config::own::Own;
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
 use crate::base::drain::Drain;
-use crate::base::tasks::Tasks;
+use crate::base::tasks::{TaskKind, Tasks};
 use crate::metrics::Store;
 use crate::promql::eval::QueryOptions;
 use crate::rules::expansion::Surroundings;
@@ -63,6 +63,9 @@ pub(crate) fn build(around: &Around<'_>, own: &Own) -> Result<Rules, String> {
     let seams = Seams { world, tasks: around.tasks.clone(), drain: around.drain.clone(), file, namespaces };
     let rules = Rules::new(seams);
     rules.collect_into(crate::telemetry::registry());
+    if own.rules.early {
+        around.tasks.spawn(TaskKind::RuleGroup, rules.clone().watch());
+    }
     Ok(rules)
 }
 

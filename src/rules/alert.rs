@@ -177,6 +177,29 @@ impl AlertBook {
         Ok(())
     }
 
+    /// Lets those of the found fire that are not active, between two evaluations. False where there are none, or where they
+    /// are wrong or too many, which the next evaluation tells.
+    pub fn fire_early(&mut self, found: Vec<Firing>, time: Millis, limit: usize) -> bool {
+        let mut fresh: BTreeMap<Labels, Firing> = BTreeMap::new();
+        let count = found.len();
+        for firing in found {
+            fresh.insert(firing.labels.clone(), firing);
+        }
+        let is_sound = fresh.len() == count && (limit == 0 || count <= limit);
+        fresh.retain(|labels, _| self.alerts.get(labels).is_none_or(|alert| alert.state == AlertState::Inactive));
+        if !is_sound || fresh.is_empty() {
+            return false;
+        }
+        for (labels, firing) in fresh {
+            let mut alert = Alert::new(labels.clone(), firing.annotations, firing.value, time);
+            alert.state = AlertState::Firing;
+            alert.fired_at = Some(time);
+            self.alerts.insert(labels, alert);
+            self.changes += 1;
+        }
+        true
+    }
+
     /// The series `ALERTS` and `ALERTS_FOR_STATE` of what is pending or firing.
     pub fn samples(&self, rule: &Rule, time: Millis) -> Vec<RuleSample> {
         let mut samples = Vec::new();

@@ -1,5 +1,6 @@
 //! One group: its rules, their state, and one iteration over them.
 
+mod early;
 mod no_data;
 mod restore;
 #[cfg(test)]
@@ -90,6 +91,8 @@ pub struct Group {
     /// Series of rules that a reload took away.
     orphans: Mutex<Vec<Labels>>,
     pub last: Mutex<Iteration>,
+    /// Held while the group is evaluated, on the grid or early.
+    pub turn: tokio::sync::Mutex<()>,
     /// Evaluations to go before alerts are restored from series; 0 where that is done or not wanted.
     awaits_series: AtomicU8,
     /// Names that rules of any group record, which nobody needs to send.
@@ -114,6 +117,7 @@ impl Group {
             states,
             orphans: Mutex::default(),
             last: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
             awaits_series: AtomicU8::new(0),
             recorded: ArcSwap::default(),
         }

@@ -4,6 +4,7 @@
 //! as the machine has cores. A reload leaves groups alone that did not change, and hands the state of a changed one to
 //! its successor once the last iteration has ended.
 
+mod early;
 mod figures;
 
 use std::collections::HashSet;
@@ -308,6 +309,7 @@ impl Life {
     }
 
     async fn iterate(&self, due: Due) {
+        let _turn = self.group.turn.lock().await;
         let world = self.rules.0.world.load_full();
         let (started_at, begin) = (world.clock.now(), world.clock.monotonic());
         for level in steps(self.group.levels()) {

@@ -34,6 +34,11 @@ pub trait Backend: Send + Sync {
         true
     }
 
+    /// Whether anything was written since this was last asked. What cannot say so says no.
+    fn has_changed(&self) -> bool {
+        false
+    }
+
     /// The newest sample of each series that match in a range, both ends included.
     fn last_samples(&self, _matchers: &[Matcher], _range: (Millis, Millis)) -> Result<Vec<RuleSample>, String> {
         Ok(Vec::new())

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::base::clock::Millis;
+use crate::metrics::changes::Token;
 use crate::metrics::refusal::Refusal;
 use crate::metrics::{Appender, Origin, Store};
 use crate::model::labels::{Labels, METRIC_NAME};
@@ -19,11 +22,14 @@ use crate::rules::seam::{Backend, RuleSample};
 pub struct StoreBackend {
     store: Arc<Store>,
     options: QueryOptions,
+    /// When it was last asked whether anything changed.
+    seen: Mutex<Token>,
 }
 
 impl StoreBackend {
     pub fn new(store: Arc<Store>, options: QueryOptions) -> Self {
-        Self { store, options }
+        let seen = Mutex::new(store.changes().token());
+        Self { store, options, seen }
     }
 }
 
@@ -61,6 +67,11 @@ impl Backend for StoreBackend {
     fn is_sent(&self, metric: &str, time: Millis) -> bool {
         let Ok(matcher) = Matcher::new(MatchOp::Equal, METRIC_NAME, metric) else { return true };
         !self.store.select(&[matcher], time - self.options.lookback, time).is_empty()
+    }
+
+    fn has_changed(&self) -> bool {
+        let now = self.store.changes().token();
+        std::mem::replace(&mut *self.seen.lock(), now) != now
     }
 
     fn last_samples(&self, matchers: &[Matcher], range: (Millis, Millis)) -> Result<Vec<RuleSample>, String> {

@@ -206,7 +206,8 @@ mod tests {
             &expect![[r#"
                 a.yml:6:5: unknown key "subject"; the known keys are send_resolved, to, from, hello, smarthost, auth_username, auth_password, auth_password_file, auth_secret, auth_secret_file, auth_identity, headers, html, text, require_tls, tls_config, force_implicit_tls, threading
                       subject: x
-                      ^"#]],
+                      ^
+                  hint: the subject is a header: headers: {Subject: …}"#]],
         );
         check(
             "route: {receiver: a}\nreceivers:\n- name: ${NOBODY_SET_THIS}\n",

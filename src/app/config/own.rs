@@ -23,12 +23,20 @@ pub struct Own {
     pub rules: Rules,
 }
 
-/// How rules are configured beside files.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+/// How rules run, beside what their files say.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rules {
     /// Allow rule groups to be set over HTTP, as Grafana does with Mimir's ruler.
     pub config_api: bool,
+    /// Let alerts without `for` fire as soon as their samples come, in groups of an interval of up to a second.
+    pub early: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { config_api: false, early: true }
+    }
 }
 
 /// Who is told of alerts.

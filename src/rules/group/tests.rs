@@ -191,3 +191,34 @@ fn limits_are_errors() {
     );
     assert_eq!(script.written(), Vec::<String>::new());
 }
+
+#[test]
+fn an_alert_without_for_fires_before_the_next_evaluation() {
+    let (script, world) = world();
+    let (clock, hand) = Clock::simulated(1_000);
+    let world = World { clock, ..world };
+    let group = group(
+        "groups: [{name: g, interval: 1s, rules: [{alert: A, expr: x}, {alert: B, expr: x, for: 1s}, {record: r, expr: x}]}]",
+    );
+    assert!(group.may_be_early());
+    group.look_early(&world);
+    group.evaluate(&world, 1_000);
+    group.last.lock().time = 1_000;
+    script.answer("x", &["i"]);
+    script.written();
+    hand.advance(std::time::Duration::from_millis(300));
+    group.look_early(&world);
+    group.look_early(&world);
+    assert_eq!(script.told(), [r#"{alertname="A", instance="i"} {} firing"#]);
+    assert_eq!(script.written(), Vec::<String>::new(), "series are written on the grid only");
+    // The evaluation is due: it goes first.
+    script.answer("x", &["i", "j"]);
+    hand.advance(std::time::Duration::from_millis(695));
+    group.look_early(&world);
+    assert_eq!(script.told(), Vec::<String>::new());
+    group.evaluate(&world, 2_000);
+    assert_eq!(script.told(), [r#"{alertname="A", instance="j"} {} firing"#]);
+    script.answer("x", &[]);
+    group.evaluate(&world, 3_000);
+    assert_eq!(script.told().len(), 2, "both are resolved");
+}
