@@ -119,6 +119,12 @@ impl Rules {
                 Snapshot::default()
             }
         };
+        // Zeros are worth showing: rules about them need a first sample.
+        ITERATIONS.get();
+        MISSED.get();
+        for result in ["ok", "failed"] {
+            EVALUATIONS.with([result]);
+        }
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let inner = Inner {
             groups: ArcSwap::default(),

@@ -21,7 +21,7 @@ const MISTAKES: [(&str, &str, &str); 8] = [
     ("groups:\n- name: g\n  rules:\n  - alert: A\n    exprr: up\n", ":5:5:", "did you mean \"expr\""),
     (
         "groups:\n- name: g\n  rules:\n  - record: r\n    expr: (sum(rate(a[5m])) / sum(rate(b[5m]))) by (cluster)\n",
-        ":5:51:",
+        ":5:49:",
         "hint: by (…) belongs to an aggregation",
     ),
     (
