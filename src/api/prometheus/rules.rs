@@ -1,23 +1,51 @@
 //! `rules`, `alerts`, `alertmanagers`.
 
+mod shown;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::api::prometheus::Prometheus;
 use crate::api::prometheus::answer::{self, Notes};
 use crate::api::prometheus::form::Form;
-use crate::model::labels::Labels;
+use crate::api::prometheus::rules::shown::{AlertShown, RuleShown, Secs, moment, secs};
 use crate::model::matcher::Matcher;
-use crate::notify::template::go_rfc3339;
-use crate::rules::alert::Alert;
-use crate::rules::group::{Group, Health, RuleState};
-use crate::rules::rule::{OnNoData, Rule, RuleKind};
+use crate::rules::group::Group;
+use crate::rules::rule::Rule;
 use crate::server::error::Failure;
+
+/// What `rules` answers.
+#[derive(Default, Serialize)]
+struct Discovery {
+    groups: Vec<GroupShown>,
+    #[serde(rename = "groupNextToken", skip_serializing_if = "Option::is_none")]
+    group_next_token: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupShown {
+    #[serde(serialize_with = "text")]
+    name: Arc<str>,
+    #[serde(serialize_with = "text")]
+    file: Arc<str>,
+    rules: Vec<Box<RawValue>>,
+    interval: Secs,
+    limit: usize,
+    evaluation_time: f64,
+    last_evaluation: String,
+}
+
+fn text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
 
 /// Which rules are asked for.
 struct Filter<'a> {
@@ -58,47 +86,47 @@ pub async fn rules(State(api): State<Arc<Prometheus>>, form: Form) -> Result<Res
             return Err(Failure::parameter("group_next_token", why));
         }
     };
-    let mut data = json!({"groups": []});
-    let mut found = Vec::new();
+    let mut data = Discovery::default();
     for group in groups.iter().skip(first) {
         let Some(shown) = filter.group(group) else { continue };
-        if page == Some(found.len()) {
-            data["groupNextToken"] = json!(next_token(group));
+        if page == Some(data.groups.len()) {
+            data.group_next_token = Some(next_token(group));
             break;
         }
-        found.push(shown);
+        data.groups.push(shown);
     }
-    data["groups"] = Value::Array(found);
     Ok(answer::success(&data, &Notes::default()))
 }
 
 impl Filter<'_> {
     /// The group with the rules that are asked for; `None` where there are none.
-    fn group(&self, group: &Group) -> Option<Value> {
+    fn group(&self, group: &Group) -> Option<GroupShown> {
         let allows = |set: &HashSet<&str>, name: &str| set.is_empty() || set.contains(name);
         let spec = &group.spec;
         if !allows(&self.groups, &spec.name) || !allows(&self.files, &spec.file) {
             return None;
         }
-        let rules: Vec<Value> = group
+        let rules: Vec<Box<RawValue>> = group
             .rules()
             .filter(|(rule, _)| {
                 let wanted = if rule.alerting().is_some() { self.alerting } else { self.recording };
                 wanted && allows(&self.names, &rule.name) && self.matches(rule)
             })
-            .map(|(rule, state)| self.rule(rule, &state))
+            .filter_map(|(rule, state)| {
+                let shown = RuleShown { rule, state: &state, with_alerts: self.with_alerts };
+                // Written while the state is locked, so that no alert is copied.
+                to_raw_value(&shown).ok()
+            })
             .collect();
         let last = *group.last.lock();
-        (!rules.is_empty()).then(|| {
-            json!({
-                "name": spec.name,
-                "file": spec.file,
-                "rules": rules,
-                "interval": secs(spec.interval),
-                "limit": spec.limit,
-                "evaluationTime": last.took.as_secs_f64(),
-                "lastEvaluation": moment(last.started_at),
-            })
+        (!rules.is_empty()).then(|| GroupShown {
+            name: Arc::clone(&spec.name),
+            file: Arc::clone(&spec.file),
+            rules,
+            interval: secs(spec.interval),
+            limit: spec.limit,
+            evaluation_time: last.took.as_secs_f64(),
+            last_evaluation: moment(last.started_at),
         })
     }
 
@@ -108,90 +136,6 @@ impl Filter<'_> {
         let all = |set: &Vec<Matcher>| set.iter().all(|matcher| matcher.matches(value(&matcher.name)));
         self.matchers.is_empty() || self.matchers.iter().any(all)
     }
-
-    fn rule(&self, rule: &Rule, state: &RuleState) -> Value {
-        let mut shown = Map::new();
-        let pairs = |pairs: &[(Arc<str>, Arc<str>)]| -> Map<String, Value> {
-            pairs.iter().map(|(name, value)| (name.to_string(), json!(value))).collect()
-        };
-        if rule.alerting().is_some() {
-            let word = if state.evaluated_at == 0 { "unknown" } else { state.alerts.state().name() };
-            shown.insert("state".to_owned(), json!(word));
-        }
-        shown.insert("name".to_owned(), json!(rule.name));
-        shown.insert("query".to_owned(), json!(rule.query));
-        if let RuleKind::Alerting(alerting) = &rule.kind {
-            shown.insert("duration".to_owned(), secs(alerting.hold));
-            shown.insert("keepFiringFor".to_owned(), secs(alerting.keep_firing));
-        }
-        // A recording rule without labels has none in Prometheus either.
-        if rule.alerting().is_some() || !rule.labels.is_empty() {
-            shown.insert("labels".to_owned(), Value::Object(pairs(&rule.labels)));
-        }
-        if let RuleKind::Alerting(alerting) = &rule.kind {
-            shown.insert("annotations".to_owned(), Value::Object(pairs(&alerting.annotations)));
-            let alerts = self.with_alerts.then(|| state.alerts.active().map(alert_json).collect::<Vec<_>>());
-            shown.insert("alerts".to_owned(), json!(alerts));
-        }
-        shown.insert("health".to_owned(), json!(state.health.name()));
-        if let Health::Bad(error) = &state.health {
-            shown.insert("lastError".to_owned(), json!(error));
-        }
-        if !state.unsent.metrics.is_empty() {
-            shown.insert("unsentMetrics".to_owned(), json!(state.unsent.metrics));
-        }
-        if let RuleKind::Alerting(alerting) = &rule.kind
-            && alerting.on_no_data != OnNoData::Ok
-        {
-            shown.insert("onNoData".to_owned(), json!(alerting.on_no_data.name()));
-        }
-        shown.insert("evaluationTime".to_owned(), json!(state.took.as_secs_f64()));
-        shown.insert("lastEvaluation".to_owned(), moment(state.evaluated_at));
-        let kind = if rule.alerting().is_some() { "alerting" } else { "recording" };
-        shown.insert("type".to_owned(), json!(kind));
-        Value::Object(shown)
-    }
-}
-
-fn alert_json(alert: &Alert) -> Value {
-    let pairs = |labels: &Labels| -> Map<String, Value> {
-        labels.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
-    };
-    let mut shown = json!({
-        "labels": pairs(&alert.labels),
-        "annotations": pairs(&alert.annotations),
-        "state": alert.state.name(),
-        "activeAt": moment(alert.active_at),
-        "value": exponential(alert.value),
-    });
-    if let Some(since) = alert.keep_firing_since {
-        shown["keepFiringSince"] = moment(since);
-    }
-    shown
-}
-
-/// As Go writes a float with `'e'`: `1e+00`.
-fn exponential(value: f64) -> String {
-    if !value.is_finite() {
-        let infinite = if value > 0.0 { "+Inf" } else { "-Inf" };
-        return if value.is_nan() { "NaN" } else { infinite }.to_owned();
-    }
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
-    format!("{mantissa}e{sign}{digits:0>2}")
-}
-
-#[expect(clippy::cast_precision_loss, reason = "JSON has seconds as floats")]
-fn secs(millis: i64) -> Value {
-    let secs = millis as f64 / 1000.0;
-    // Whole seconds without a fraction, as Go writes them.
-    if millis % 1000 == 0 { json!(millis / 1000) } else { json!(secs) }
-}
-
-/// A time as Go writes it to JSON; 0 is Go's zero time.
-fn moment(millis: i64) -> Value {
-    if millis == 0 { json!("0001-01-01T00:00:00Z") } else { json!(go_rfc3339(millis)) }
 }
 
 /// Names a group in a token for the page that begins with it.
@@ -234,13 +178,21 @@ fn page(limit: &str, token: &str) -> Result<Option<usize>, Failure> {
 
 /// Alerts that are pending or firing.
 pub async fn alerts(State(api): State<Arc<Prometheus>>) -> Response {
-    let mut alerts = Vec::new();
+    let mut data = b"{\"alerts\":[".to_vec();
+    let begin = data.len();
     for group in api.rules.groups().iter() {
         for (_, state) in group.rules() {
-            alerts.extend(state.alerts.active().map(alert_json));
+            for alert in state.alerts.active() {
+                if data.len() > begin {
+                    data.push(b',');
+                }
+                // Writing to memory cannot fail.
+                let _ = serde_json::to_writer(&mut data, &AlertShown(alert));
+            }
         }
     }
-    answer::success(&json!({ "alerts": alerts }), &Notes::default())
+    data.extend_from_slice(b"]}");
+    answer::raw(&data, &Notes::default())
 }
 
 /// Alertmanagers that alerts are sent to.
