@@ -22,21 +22,21 @@ pub(super) struct Sink<'a> {
     encoded: Vec<u8>,
 }
 
-/// The only sample of a series entry.
+/// A float of a series entry.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample<'b> {
-    /// What the labels are decoded from.
-    pub message: &'b [u8],
+pub(super) struct Sample {
     pub time: i64,
     pub start: i64,
     pub value: f64,
 }
 
-/// Samples that are looked up and appended together.
+/// Series entries that hold nothing but floats: they are looked up and appended together.
 #[derive(Debug, Default)]
 pub(super) struct Waiting<'b> {
     keys: Vec<u128>,
-    entries: Vec<Sample<'b>>,
+    /// For each key what its labels are decoded from, and where its samples end.
+    entries: Vec<(&'b [u8], usize)>,
+    samples: Vec<Sample>,
     found: Vec<Option<SeriesRef>>,
     floats: Vec<Float>,
     /// For each of `floats` its place in `entries`.
@@ -45,14 +45,41 @@ pub(super) struct Waiting<'b> {
 
 impl<'b> Waiting<'b> {
     /// So many share their locks, and still lie in the second cache of a core.
-    const MAX: usize = 1_024;
+    const SAMPLES: usize = 1_024;
 
-    /// Whether it is time to flush.
+    /// Samples of one entry that may wait before it is known whose they are: the request, not its sender's claims,
+    /// bounds memory.
+    const OPEN_MAX: usize = 4_096;
+
+    /// Adds a sample of the entry that is being read; false where it has too many to wait.
     #[inline]
-    pub(super) fn push(&mut self, key: u128, sample: Sample<'b>) -> bool {
+    pub(super) fn push(&mut self, sample: Sample) -> bool {
+        self.samples.push(sample);
+        self.samples.len() - self.closed() < Self::OPEN_MAX
+    }
+
+    /// The samples since the last entry belong to this one. Gives whether it is time to flush.
+    #[inline]
+    pub(super) fn close(&mut self, key: u128, message: &'b [u8]) -> bool {
         self.keys.push(key);
-        self.entries.push(sample);
-        self.keys.len() >= Self::MAX
+        self.entries.push((message, self.samples.len()));
+        self.samples.len() >= Self::SAMPLES
+    }
+
+    /// Whether the entry that is being read has samples.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.samples.len() > self.closed()
+    }
+
+    /// Forgets the samples of the entry that is being read.
+    pub(super) fn take_back(&mut self) {
+        self.samples.truncate(self.closed());
+    }
+
+    #[inline]
+    fn closed(&self) -> usize {
+        self.entries.last().map_or(0, |(_, end)| *end)
     }
 }
 
@@ -111,38 +138,47 @@ impl<'a> Sink<'a> {
         waiting: &mut Waiting<'_>,
         decode: impl Fn(&[u8], &mut Vec<u8>) -> Result<(), WireError>,
     ) {
-        let Waiting { keys, entries, found, floats, places } = waiting;
+        let Waiting { keys, entries, samples, found, floats, places } = waiting;
         self.known.get_many(keys, self.now_secs, found);
         floats.clear();
         places.clear();
-        let mut unknown = Vec::new();
-        for (at, (series, entry)) in found.iter().zip(entries.iter()).enumerate() {
-            match series {
-                Some(series) => {
-                    floats.push(Float { series: *series, time: entry.time, start: entry.start, value: entry.value });
-                    places.push(at);
-                }
-                None => unknown.push(at),
+        let (mut unknown, mut from) = (Vec::new(), 0);
+        for (place, (series, (_, end))) in found.iter().zip(entries.iter()).enumerate() {
+            let mine = from..*end;
+            from = *end;
+            let Some(series) = *series else {
+                unknown.push((place, mine));
+                continue;
+            };
+            for Sample { time, start, value } in &samples[mine] {
+                floats.push(Float { series, time: *time, start: *start, value: *value });
+                places.push(place);
             }
         }
         let mut refused = Vec::new();
-        self.appender.floats(floats, |at, refusal| refused.push((places[at], refusal)));
+        self.appender.floats(floats, |at, refusal| refused.push((at, refusal)));
         self.report.samples += (floats.len() - refused.len()) as u64;
         for (at, refusal) in refused {
+            let (key, message) = (keys[places[at]], entries[places[at]].0);
             match refusal {
                 Refusal::UnknownSeries => {
-                    self.known.remove(keys[at]);
-                    unknown.push(at);
+                    // It was removed since it was looked up: once more, from its labels.
+                    self.known.remove(key);
+                    let Float { time, start, value, .. } = floats[at];
+                    self.series(key, |into| decode(message, into)).float(time, start, value);
                 }
-                refusal => self.refuse(&refusal, &|into| decode(entries[at].message, into)),
+                refusal => self.refuse(&refusal, &|into| decode(message, into)),
             }
         }
-        for at in unknown {
-            let Sample { message, time, start, value } = entries[at];
-            self.series(keys[at], |into| decode(message, into)).float(time, start, value);
+        for (place, mine) in unknown {
+            let mut series = self.series(keys[place], |into| decode(entries[place].0, into));
+            for Sample { time, start, value } in &samples[mine] {
+                series.float(*time, *start, *value);
+            }
         }
         keys.clear();
         entries.clear();
+        samples.clear();
     }
 
     /// The samples that follow belong to this series.

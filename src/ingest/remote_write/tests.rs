@@ -118,6 +118,52 @@ async fn good_samples_stay_where_others_are_refused() {
     .assert_eq(&fixture.dump());
 }
 
+#[tokio::test]
+async fn entries_of_any_length_and_mix_are_stored_whole_by_both_versions() {
+    // One, some, more than wait together, and more than may wait before it is known whose they are.
+    let counts = [1_usize, 15, 2_000, 5_000, 3];
+    let samples = |count: usize| (0..count as i64).map(|at| (at - 10_000, at as f64)).collect::<Vec<_>>();
+    let mut one = v1::WriteRequest::default();
+    let mut symbols = vec![String::new(), "__name__".to_owned(), "trace_id".to_owned(), "x".to_owned()];
+    let mut two = v2::Request::default();
+    for (at, count) in counts.into_iter().enumerate() {
+        // The last series has an exemplar, which goes another way.
+        let with_exemplar = at + 1 == counts.len();
+        let mut entry = series(&[("__name__", &format!("one_{at}"))], &samples(count));
+        entry.exemplars = vec![v1::Exemplar { labels: vec![label("trace_id", "x")], value: 1.0, timestamp: NOW }];
+        entry.exemplars.truncate(usize::from(with_exemplar));
+        one.timeseries.push(entry);
+        symbols.push(format!("two_{at}"));
+        let exemplar = v2::Exemplar { labels_refs: vec![2, 3], value: 1.0, timestamp: NOW };
+        two.timeseries.push(v2::TimeSeries {
+            labels_refs: vec![1, at as u32 + 4],
+            samples: samples(count)
+                .into_iter()
+                .map(|(time, value)| v2::Sample { value, timestamp: NOW + time, start_timestamp: 0 })
+                .collect(),
+            exemplars: vec![exemplar; usize::from(with_exemplar)],
+            ..v2::TimeSeries::default()
+        });
+    }
+    two.symbols = symbols;
+    let (fixture, router) = fixture();
+    for _ in 0..2 {
+        // The second time every series is known.
+        let all = ["7019", "0", "1"].map(String::from);
+        assert_eq!(written(&post(&router, "application/x-protobuf", &one).await), all);
+        assert_eq!(written(&post(&router, V2, &two).await), all);
+    }
+    let dump = fixture.dump();
+    for name in ["one", "two"] {
+        for (at, count) in counts.into_iter().enumerate() {
+            let prefix = format!("{name}_{at} ");
+            let line = dump.lines().find(|line| line.starts_with(&prefix)).unwrap();
+            let expected: Vec<String> = samples(count).iter().map(|(time, value)| format!("{value}@{time}")).collect();
+            assert_eq!(line[prefix.len()..].trim(), expected.join(" "), "{prefix}");
+        }
+    }
+}
+
 fn v2_request(refs: Vec<u32>) -> v2::Request {
     let symbols = ["", "__name__", "http_seconds_sum", "job", "a", "help text", "seconds", "trace_id", "abc"];
     v2::Request {

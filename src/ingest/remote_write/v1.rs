@@ -49,17 +49,19 @@ fn series<'b>(message: &'b [u8], sink: &mut Sink<'_>, waiting: &mut Waiting<'b>)
         reader.delimited()?;
     }
     let raw = message.get(..message.len() - reader.rest().len()).unwrap_or_default();
-    // One sample behind the labels and nothing else: what live senders send.
-    let mut rest = reader;
-    if rest.take_tag(SAMPLES) {
+    // Floats behind the labels and nothing else: what senders send.
+    let (mut rest, mut fits) = (reader, true);
+    while fits && rest.take_tag(SAMPLES) {
         let (value, time) = sample(rest.delimited()?)?;
-        if rest.is_empty() {
-            if waiting.push(xxh3_128(raw), Sample { message: raw, time, start: 0, value }) {
-                sink.flush(waiting, decode_labels);
-            }
-            return Ok(());
-        }
+        fits = waiting.push(Sample { time, start: 0, value });
     }
+    if rest.is_empty() && waiting.is_open() {
+        if waiting.close(xxh3_128(raw), raw) {
+            sink.flush(waiting, decode_labels);
+        }
+        return Ok(());
+    }
+    waiting.take_back();
     // Samples of one series keep the order of the request.
     sink.flush(waiting, decode_labels);
     let mut late_labels = Vec::new();

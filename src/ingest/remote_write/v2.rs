@@ -121,14 +121,17 @@ impl<'b> Request<'b> {
         (sink, waiting): (&mut Sink<'_>, &mut Waiting<'b>),
     ) -> Result<(), WireError> {
         scratch.refs.clear();
-        let (mut samples, mut others, mut only, mut described) = (0_u64, 0_u64, None, None);
+        let (mut samples, mut others, mut fits, mut described) = (0_u64, 0_u64, true, None);
         let mut reader = Reader::new(message);
         while let Some(field) = reader.next_field()? {
             match field.number {
                 1 => field.append_uints(&mut scratch.refs)?,
                 2 => {
                     samples += 1;
-                    only = Some(field.bytes()?);
+                    if fits && others == 0 {
+                        let (value, time, start) = sample(field.bytes()?)?;
+                        fits = waiting.push(Sample { time, start, value });
+                    }
                 }
                 3 | 4 => others += 1,
                 5 => described = Some(field.bytes()?),
@@ -137,6 +140,7 @@ impl<'b> Request<'b> {
         }
         let Scratch { refs, loose, described: seen } = scratch;
         if let Err(problem) = resolve(refs, &self.symbols, loose) {
+            waiting.take_back();
             sink.report.reject("invalid_labels", (samples + others).max(1), || problem);
             return Ok(());
         }
@@ -149,19 +153,19 @@ impl<'b> Request<'b> {
             described_by(described, &self.symbols)?.pass_on((name, loose), seen, sink);
         }
         let key = xxh3_128(loose);
-        if let (1, 0, Some(only)) = (samples, others, only) {
-            let (value, time, start) = sample(only)?;
-            if waiting.push(key, Sample { message, time, start, value }) {
+        if fits && others == 0 && waiting.is_open() {
+            if waiting.close(key, message) {
                 sink.flush(waiting, |message, into| self.labels(message, into));
             }
             return Ok(());
         }
+        waiting.take_back();
         // Samples of one series keep the order of the request.
         sink.flush(waiting, |message, into| self.labels(message, into));
         self.many(message, (key, loose), sink)
     }
 
-    /// A series with anything but one sample.
+    /// A series with more than floats, or very many.
     fn many(&self, message: &[u8], (key, loose): (u128, &[u8]), sink: &mut Sink<'_>) -> Result<(), WireError> {
         let mut is_empty = true;
         let mut series = sink.series(key, |into| {
