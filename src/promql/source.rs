@@ -50,6 +50,11 @@ pub trait SeriesSet: Send + Sync {
     /// Appends the samples of series `index` inside the range of the select, ascending in time, to a cleared column.
     fn read(&self, index: usize, column: &mut Column) -> Result<(), SourceError>;
 
+    /// Where the samples read so far came from, for `explain`.
+    fn tier(&self) -> &'static str {
+        "raw"
+    }
+
     /// What the answer lacks or was made from, as texts for `warnings` and `infos` of the API.
     fn notes(&self) -> Notes {
         Notes::default()
@@ -83,6 +88,13 @@ impl Column {
 
     pub fn is_empty(&self) -> bool {
         self.times.is_empty()
+    }
+
+    /// Bytes that the samples take.
+    pub fn bytes(&self) -> u64 {
+        let histograms =
+            self.histograms.iter().flatten().map(|histogram| histogram.size_in_samples() * 16).sum::<u64>();
+        ((self.times.len() + self.values.len() + self.starts.len()) * 8) as u64 + histograms
     }
 
     pub fn clear(&mut self) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::base::clock::Clock;
 use crate::base::tasks::TaskKind;
 use crate::metrics::Store;
 use crate::model::histogram::Histogram;
@@ -29,6 +30,10 @@ pub struct Request {
     pub lookback: Option<i64>,
     /// Neither take the answer from the cache nor keep it.
     pub nocache: bool,
+    /// Count the samples of each step.
+    pub count_steps: bool,
+    /// Tell what each node took.
+    pub explain: bool,
 }
 
 /// Where the time went.
@@ -109,6 +114,7 @@ impl Queries {
             cache: self.cache.clone(),
             store,
             request,
+            clock: clock.clone(),
         };
         let work_clock = clock.clone();
         let span = tracing::info_span!(target: traces::TARGET, "promql", db.query.text = %work.request.query);
@@ -134,6 +140,7 @@ struct Work {
     cache: Cache,
     store: Arc<Store>,
     request: Request,
+    clock: Clock,
 }
 
 impl Work {
@@ -143,7 +150,9 @@ impl Work {
         if window.step == 0 {
             return eval::instant(self.store.as_ref(), query, expr, window.start, &options);
         }
-        match Key::new(query, expr, *window, options.lookback).filter(|_| !nocache) {
+        // Who wants to know what a query costs wants it evaluated.
+        let whole = *nocache || options.count_steps || options.explain.is_some();
+        match Key::new(query, expr, *window, options.lookback).filter(|_| !whole) {
             Some(key) => self.range_with_cache(key, &options),
             None => {
                 self.cache.skip();
@@ -164,6 +173,8 @@ impl Work {
                 warnings: Vec::new(),
                 infos: Vec::new(),
                 stats: Stats::default(),
+                steps: None,
+                explained: None,
             }
         } else {
             eval::range(self.store.as_ref(), query, expr, rest, options)?
@@ -197,6 +208,8 @@ impl Work {
             max_points: self.config.points_max.saturating_add(1),
             threads: cores(),
             cancel: Arc::clone(cancel),
+            count_steps: self.request.count_steps,
+            explain: self.request.explain.then(|| self.clock.clone()),
         }
     }
 }
@@ -215,7 +228,6 @@ impl From<EvalError> for QueryError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::clock::Clock;
     use crate::base::disk::Disk;
     use crate::base::rng::Rng;
     use crate::base::tasks::Tasks;
@@ -234,9 +246,12 @@ mod tests {
     }
 
     fn work(store: &Arc<Store>, cache: &Cache, query: &str, window: Window, nocache: bool) -> Outcome {
-        let request = Request { query: query.to_owned(), expr: parse(query).unwrap(), window, lookback: None, nocache };
+        let expr = parse(query).unwrap();
+        let (lookback, count_steps, explain) = (None, false, false);
+        let request = Request { query: query.to_owned(), expr, window, lookback, nocache, count_steps, explain };
         let (config, pool) = (Arc::new(Config::default()), Pool::new(u64::MAX));
-        let work = Work { config, pool, cache: cache.clone(), store: Arc::clone(store), request };
+        let clock = Clock::real();
+        let work = Work { config, pool, cache: cache.clone(), store: Arc::clone(store), request, clock };
         work.evaluate(&Arc::default()).unwrap()
     }
 

@@ -40,6 +40,9 @@ pub(crate) fn compare(asked: Asked<'_>, theirs: &Value, ours: &Value) -> Verdict
         return Verdict::Differs(difference);
     }
     if asked.newest {
+        if let Some(difference) = counts(asked.query, theirs, ours) {
+            return Verdict::Differs(difference);
+        }
         for kind in ["warnings", "infos"] {
             let (expected, actual) = (texts(&theirs[kind]), texts(&ours[kind]));
             if expected != actual {
@@ -48,6 +51,19 @@ pub(crate) fn compare(asked: Asked<'_>, theirs: &Value, ours: &Value) -> Verdict
         }
     }
     Verdict::Same
+}
+
+/// Samples that each step looked at.
+fn counts(query: &str, theirs: &Value, ours: &Value) -> Option<String> {
+    // What joins of `info` and `smoothed` selectors read is counted otherwise.
+    if query.contains("info(") || query.contains("smoothed") {
+        return None;
+    }
+    let names = ["totalQueryableSamplesPerStep", "samplesReadPerStep", "totalQueryableSamples", "samplesRead"];
+    names.into_iter().find_map(|name| {
+        let [theirs, ours] = [theirs, ours].map(|answer| &answer["data"]["stats"]["samples"][name]);
+        (theirs != ours).then(|| format!("{name}: theirs {theirs}\n      ours   {ours}"))
+    })
 }
 
 fn brief(answer: &Value) -> String {

@@ -24,9 +24,9 @@ fn path(query: &str, window: Window) -> String {
     let (start, end, step) = (seconds(window.start), seconds(window.end), seconds(window.step));
     let query = escape(query);
     if window.step == 0 {
-        return format!("/api/v1/query?query={query}&time={end}");
+        return format!("/api/v1/query?query={query}&time={end}&stats=all");
     }
-    format!("/api/v1/query_range?query={query}&start={start}&end={end}&step={step}")
+    format!("/api/v1/query_range?query={query}&start={start}&end={end}&step={step}&stats=all")
 }
 
 fn ask(address: SocketAddr, query: &str, window: Window) -> Value {

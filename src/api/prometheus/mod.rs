@@ -12,6 +12,7 @@ pub mod json;
 pub mod language;
 pub mod metadata;
 pub mod query;
+pub mod report;
 pub mod result;
 pub mod rules;
 pub mod running;

@@ -10,12 +10,13 @@ use crate::api::prometheus::Prometheus;
 use crate::api::prometheus::answer::{self, Notes, TRUNCATED};
 use crate::api::prometheus::asked::Asked;
 use crate::api::prometheus::form::Form;
+use crate::api::prometheus::report;
 use crate::api::prometheus::result::Encoder;
 use crate::api::prometheus::time::parse_duration;
 use crate::promql::ast::{Expr, ValueType};
 use crate::promql::eval::{Outcome, QueryValue, Window};
 use crate::query::active::Question;
-use crate::query::evaluate::{Evaluated, Request, Timings};
+use crate::query::evaluate::{Evaluated, Request};
 use crate::query::walk;
 use crate::query::{Job, QueryKind};
 use crate::server::error::Failure;
@@ -37,7 +38,8 @@ pub async fn instant(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result
         light: !walk::has_selector(&expr),
     };
     let window = Window { start: time, end: time, step: 0 };
-    let request = Request { query, expr, window, lookback, nocache: true };
+    let Wished { count_steps, explain } = Wished::of(&form);
+    let request = Request { query, expr, window, lookback, nocache: true, count_steps, explain };
     let evaluated = api.queries.evaluate(Arc::clone(&api.store), job, request).await?;
     Ok(respond(evaluated, limit, &form))
 }
@@ -60,9 +62,22 @@ pub async fn range(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result<R
         light: !walk::has_selector(&expr),
     };
     let nocache = matches!(form.get("nocache"), "1" | "true");
-    let request = Request { query, expr, window, lookback, nocache };
+    let Wished { count_steps, explain } = Wished::of(&form);
+    let request = Request { query, expr, window, lookback, nocache, count_steps, explain };
     let evaluated = api.queries.evaluate(Arc::clone(&api.store), job, request).await?;
     Ok(respond(evaluated, limit, &form))
+}
+
+/// What a client wants to know of the evaluation.
+struct Wished {
+    count_steps: bool,
+    explain: bool,
+}
+
+impl Wished {
+    fn of(form: &Form) -> Self {
+        Self { count_steps: !form.get("stats").is_empty(), explain: matches!(form.get("explain"), "1" | "true") }
+    }
 }
 
 fn window(form: &Form, points_max: u64) -> Result<Window, Failure> {
@@ -134,7 +149,7 @@ fn check_range_type(expr: &Expr) -> Result<(), Failure> {
 
 fn respond(evaluated: Evaluated, limit: Option<usize>, form: &Form) -> Response {
     let Evaluated { outcome, timings, held } = evaluated;
-    let Outcome { mut value, warnings, infos, stats } = outcome;
+    let Outcome { mut value, warnings, infos, stats, steps, explained } = outcome;
     let mut notes = Notes { warnings, infos };
     if truncate(&mut value, limit) {
         notes.warnings.push(TRUNCATED.to_owned());
@@ -146,8 +161,17 @@ fn respond(evaluated: Evaluated, limit: Option<usize>, form: &Form) -> Response 
              release, use \"true\" or \"all\""
         ));
     }
-    let stats = if asked_stats.is_empty() { Vec::new() } else { render_stats(&timings, &stats) };
-    answer::stream(Encoder::new(value, held, stats, notes))
+    let mut more = Vec::new();
+    if !asked_stats.is_empty() {
+        let steps = steps.unwrap_or_default();
+        more.extend_from_slice(b",\"stats\":");
+        more.extend_from_slice(report::stats(&timings, &stats, (&steps, asked_stats == "all")).to_string().as_bytes());
+    }
+    if let Some(explained) = explained {
+        more.extend_from_slice(b",\"explain\":");
+        more.extend_from_slice(report::explained(&explained).to_string().as_bytes());
+    }
+    answer::stream(Encoder::new(value, held, more, notes))
 }
 
 fn truncate(value: &mut QueryValue, limit: Option<usize>) -> bool {
@@ -158,28 +182,6 @@ fn truncate(value: &mut QueryValue, limit: Option<usize>) -> bool {
         _ => return false,
     }
     true
-}
-
-fn render_stats(timings: &Timings, stats: &crate::promql::eval::Stats) -> Vec<u8> {
-    let Timings { waited, evaluated, total } = timings;
-    let seconds = Duration::as_secs_f64;
-    let stats = serde_json::json!({
-        "timings": {
-            "evalTotalTime": seconds(evaluated),
-            "resultSortTime": 0.0,
-            "queryPreparationTime": 0.0,
-            "innerEvalTime": seconds(evaluated),
-            "execQueueTime": seconds(waited),
-            "execTotalTime": seconds(total),
-        },
-        "samples": {
-            "totalQueryableSamples": stats.samples,
-            "samplesRead": stats.samples,
-            "peakSamples": stats.peak_samples,
-        },
-        "series": stats.series,
-    });
-    format!(",\"stats\":{stats}").into_bytes()
 }
 
 #[cfg(test)]

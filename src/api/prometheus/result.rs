@@ -13,8 +13,8 @@ use crate::query::evaluate::Held;
 #[derive(Debug)]
 pub struct Encoder {
     value: QueryValue,
-    /// `,"stats":{…}` or empty; stands behind the result.
-    stats: Vec<u8>,
+    /// `,"stats":{…},"explain":{…}`, each only where asked for; stands behind the result.
+    more: Vec<u8>,
     notes: Notes,
     /// The next element of a vector or matrix.
     next: usize,
@@ -31,8 +31,8 @@ enum State {
 }
 
 impl Encoder {
-    pub fn new(value: QueryValue, held: Held, stats: Vec<u8>, notes: Notes) -> Self {
-        Self { value, stats, notes, next: 0, state: State::Head, _held: held }
+    pub fn new(value: QueryValue, held: Held, more: Vec<u8>, notes: Notes) -> Self {
+        Self { value, more, notes, next: 0, state: State::Head, _held: held }
     }
 
     fn head(&mut self, out: &mut Vec<u8>) {
@@ -100,7 +100,7 @@ impl Iterator for Encoder {
         }
         if self.elements(&mut out) {
             out.push(b']');
-            out.append(&mut self.stats);
+            out.append(&mut self.more);
             out.push(b'}');
             answer::close(&mut out, &self.notes);
             self.state = State::Done;

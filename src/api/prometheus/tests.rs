@@ -239,6 +239,37 @@ async fn statistics_and_annotations_stand_beside_the_result() {
 }
 
 #[tokio::test]
+async fn samples_are_counted_for_each_step() {
+    let body =
+        get("/api/v1/query_range?query=rate(requests_total[1m])&start=1699999700&end=1699999720.5&step=10&stats=all")
+            .await;
+    for part in [
+        r#""totalQueryableSamplesPerStep":[[1699999700,120],[1699999710,120],[1699999720,120]]"#,
+        r#""samplesReadPerStep":[[1699999700,120],[1699999710,20],[1699999720,20]]"#,
+        r#""totalQueryableSamples":360"#,
+        r#""samplesRead":160"#,
+    ] {
+        assert!(body.contains(part), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_is_explained_node_by_node() {
+    let body = get("/api/v1/query?query=sum(rate(requests_total[1m]))%20/%202&explain=1").await;
+    let answer: serde_json::Value = serde_json::from_str(body.split_once(' ').unwrap().1).unwrap();
+    let root = &answer["data"]["explain"];
+    let leaf = &root["children"][0]["children"][0]["children"][0];
+    let read = |node: &serde_json::Value| {
+        [&node["node"], &node["expr"], &node["series"], &node["samples"], &node["bytes"]]
+            .map(ToString::to_string)
+            .join(" ")
+    };
+    assert_eq!(read(root), r#""binary /" "sum(rate(requests_total[1m])) / 2" 1 120 1920"#);
+    assert_eq!(read(leaf), r#""range selector" "requests_total[1m]" 2 120 1920"#);
+    assert_eq!((&leaf["tier"], root["timeSeconds"].is_number()), (&serde_json::json!("raw"), true));
+}
+
+#[tokio::test]
 async fn a_large_matrix_comes_in_pieces_and_whole() {
     let (status, body) = send(
         Request::get("/api/v1/query_range?query=requests_total%20or%20(requests_total%20%2B%20.123456789)&start=1699999400&end=1700000000&step=0.06")

@@ -18,6 +18,7 @@ use super::plan::{CallPlan, Plan, PlanKind};
 use super::query::Frame;
 use super::relabel;
 use super::scan::Pick;
+use super::tally::Carry;
 use super::vector::{Ready, Vector};
 use super::windows::{Input, WindowFunction, Windowed};
 use super::{changes, instants, order, over_time, rates, trend};
@@ -222,12 +223,14 @@ impl<'q> Evaluator<'q> {
                 let selector = &range.selector;
                 check_edges(selector.edges, over, call.function)?;
                 let set = self.query.select(selector, frame, range.range, notes)?;
+                let set = self.query.watched(&call.args[position], set);
                 let input = Input::Set { set, stats_only: selector.stats_only };
                 (input, selector.reference, range.range, selector.edges)
             }
             PlanKind::Subquery(subquery) => {
                 let inner = self.subquery_frame(subquery, frame)?;
-                let vector = self.eval_inner(&subquery.expr, inner, notes)?.into_lazy();
+                let carry = Carry::Windows { range: subquery.range, offset: subquery.reference.offset };
+                let vector = self.under(inner, carry).eval_inner(&subquery.expr, inner, notes)?.into_lazy();
                 (Input::Inner { vector, frame: inner }, subquery.reference, subquery.range, Edges::Plain)
             }
             _ => return Err(wrong_args(call)),
@@ -252,6 +255,7 @@ impl<'q> Evaluator<'q> {
             keeps_name: over.keeps_name,
             uses_starts: over.uses_starts,
             wants_counter: over.wants_counter,
+            tally: self.tally(),
         })))
     }
 

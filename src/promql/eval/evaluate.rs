@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::model::labels::Labels;
-use crate::model::sample::Value as SampleValue;
 use crate::promql::ast::{AggregateOp, BinaryOp, Edges, Expr, ValueType};
 use crate::promql::source::{Column, Source};
 
@@ -13,13 +12,16 @@ use super::choose::choose;
 use super::elements;
 use super::error::EvalError;
 use super::extended;
-use super::matching::{self, is_metadata, tell};
+use super::matching::{self, tell};
 use super::notes::Notes;
-use super::outcome::{MatrixSeries, Outcome, QueryOptions, QueryValue, Stats, VectorSample, Window};
+use super::outcome::{MatrixSeries, Outcome, QueryOptions, QueryValue, Stats, Window};
 use super::plan::{AggregatePlan, BinaryPlan, Plan, PlanKind, Planner, RangeSelector, Selector, SubqueryPlan};
 use super::query::{Frame, Query};
-use super::relabel::{Both, is_label_name, merge_equal};
+use super::relabel::is_label_name;
+use super::results::{finish, points, sample, tidy};
 use super::scan::{Pick, Scan, keep_statistics};
+use super::tally::{Carry, Tallies, Tally};
+use super::trace::watch;
 use super::vector::{Broadcast, Ready, Vector, parallel};
 use super::windows::{FloatSamples, HistogramSamples, split};
 
@@ -39,7 +41,7 @@ pub(super) fn instant(
     let plan = Planner { start: time, end: time, step: 0 }.plan(expr)?;
     let query = Query::new(source, text, options);
     let mut notes = Notes::default();
-    let evaluator = Evaluator { query: &query };
+    let evaluator = Evaluator::new(&query, Frame::instant(time));
     let value = match plan.value {
         ValueType::Matrix => QueryValue::Matrix(evaluator.matrix(&plan, time, &mut notes)?),
         _ => match evaluator.eval(&plan, Frame::instant(time), &mut notes)? {
@@ -51,7 +53,7 @@ pub(super) fn instant(
             }
         },
     };
-    Ok(outcome(value, &query, &mut notes, text))
+    Ok(outcome(value, &query, &plan, notes))
 }
 
 pub(super) fn range(
@@ -76,7 +78,7 @@ pub(super) fn range(
     }
     let query = Query::new(source, text, options);
     let mut notes = Notes::default();
-    let evaluator = Evaluator { query: &query };
+    let evaluator = Evaluator::new(&query, frame);
     let series = match evaluator.eval(&plan, frame, &mut notes)? {
         Value::Scalar(values) => {
             vec![Series { labels: Labels::empty(), drop_name: false, cells: Cells::full(values) }]
@@ -86,74 +88,56 @@ pub(super) fn range(
     };
     let mut matrix: Vec<MatrixSeries> = series.iter().map(|series| points(series, frame)).collect();
     tidy(&mut matrix);
-    Ok(outcome(QueryValue::Matrix(matrix), &query, &mut notes, text))
+    Ok(outcome(QueryValue::Matrix(matrix), &query, &plan, notes))
 }
 
-fn outcome(value: QueryValue, query: &Query<'_>, notes: &mut Notes, text: &str) -> Outcome {
-    query.note_sources(notes);
-    let (warnings, infos) = notes.texts(text);
+fn outcome(value: QueryValue, query: &Query<'_>, plan: &Plan, mut notes: Notes) -> Outcome {
+    query.note_sources(&mut notes);
+    let (warnings, infos) = notes.texts(query.text);
     let (series, samples, peak_samples) = query.cost();
-    Outcome { value, warnings, infos, stats: Stats { series, samples, peak_samples } }
-}
-
-/// Leaves out empty series, and orders the others by labels. What [`finish`] left apart is joined here, where a series
-/// can have a float and a histogram at the same time.
-fn tidy(matrix: &mut Vec<MatrixSeries>) {
-    matrix.retain(|series| !series.floats.is_empty() || !series.histograms.is_empty());
-    matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
-    matrix.dedup_by(|second, first| {
-        let same = first.labels == second.labels;
-        if same {
-            first.floats.append(&mut second.floats);
-            first.floats.sort_by_key(|(time, _)| *time);
-            first.histograms.append(&mut second.histograms);
-            first.histograms.sort_by_key(|(time, _)| *time);
-        }
-        same
-    });
-}
-
-/// Removes the names that were to be removed, and joins what then is the same series. Where two of them have a float and
-/// a histogram at one time, Prometheus gives both, or `at_once`, where a sample has one value only, the histogram.
-fn finish(mut ready: Ready, at_once: bool) -> Result<Vec<Series>, EvalError> {
-    for series in &mut ready.series {
-        if series.drop_name {
-            series.labels = series.labels.filter(|name| !is_metadata(name));
-        }
-    }
-    merge_equal(std::mem::take(&mut ready.series), if at_once { Both::Histogram } else { Both::Apart })
-}
-
-fn sample(series: Series, time: i64) -> Option<VectorSample> {
-    let value = match series.cells.histogram(0) {
-        Some(histogram) => SampleValue::Histogram(histogram.clone()),
-        None if series.cells.floats.get(0) => SampleValue::Float(series.cells.values[0]),
-        None => return None,
-    };
-    Some(VectorSample { labels: series.labels, time, value })
-}
-
-fn points(series: &Series, frame: Frame) -> MatrixSeries {
-    let cells = &series.cells;
-    let mut floats = Vec::with_capacity(cells.floats.count());
-    floats.extend(cells.floats.ones().map(|step| (frame.time(step), cells.values[step])));
-    let histograms = cells
-        .histograms
-        .iter()
-        .enumerate()
-        .filter_map(|(step, histogram)| Some((frame.time(step), histogram.clone()?)))
-        .collect();
-    MatrixSeries { labels: series.labels.clone(), floats, histograms }
+    let stats = Stats { series, samples, peak_samples };
+    let steps = query.tallies.as_ref().and_then(Tallies::finish);
+    let explained = query.trace.as_ref().map(|trace| trace.explain(plan, query));
+    Outcome { value, warnings, infos, stats, steps, explained }
 }
 
 /// Evaluates nodes of one query.
 #[derive(Clone, Copy)]
 pub(super) struct Evaluator<'q> {
     pub(super) query: &'q Query<'q>,
+    /// The tally of the frame, where samples are counted.
+    tally: Option<usize>,
 }
 
 impl<'q> Evaluator<'q> {
+    fn new(query: &'q Query<'q>, frame: Frame) -> Self {
+        Self { query, tally: query.tallies.as_ref().map(|tallies| tallies.open(frame, None)) }
+    }
+
+    /// For a part that is evaluated over a frame of its own.
+    pub(super) fn under(self, frame: Frame, carry: Carry) -> Self {
+        let open = |tallies: &Tallies| Some(tallies.open(frame, Some((self.tally?, carry))));
+        Self { tally: self.query.tallies.as_ref().and_then(open), ..self }
+    }
+
+    /// Where the samples of selectors are counted.
+    pub(super) fn tally(self) -> Option<Arc<Tally>> {
+        self.query.tallies.as_ref()?.get(self.tally?)
+    }
+
     pub(super) fn eval(self, plan: &'q Plan, frame: Frame, notes: &mut Notes) -> Result<Value<'q>, EvalError> {
+        let Some(trace) = &self.query.trace else { return self.eval_node(plan, frame, notes) };
+        let node = trace.node(plan);
+        let began = trace.now();
+        let value = self.eval_node(plan, frame, notes);
+        trace.took(&node, began);
+        Ok(match value? {
+            Value::Vector(vector) => Value::Vector(watch(self.query, node, vector)),
+            other => other,
+        })
+    }
+
+    fn eval_node(self, plan: &'q Plan, frame: Frame, notes: &mut Notes) -> Result<Value<'q>, EvalError> {
         self.query.check()?;
         let constant = matches!(plan.kind, PlanKind::Number(_) | PlanKind::Text(_));
         if plan.invariant && !frame.is_instant() && !constant {
@@ -177,7 +161,7 @@ impl<'q> Evaluator<'q> {
     /// Evaluates a node that is the same at every step.
     fn once(self, plan: &'q Plan, frame: Frame, notes: &mut Notes) -> Result<Value<'q>, EvalError> {
         let first = Frame { start: frame.start, end: frame.start, step: frame.step, steps: 1 };
-        Ok(match self.eval(plan, first, notes)? {
+        Ok(match self.under(first, Carry::Everywhere).eval_node(plan, first, notes)? {
             Value::Scalar(values) => Value::Scalar(vec![values[0]; frame.steps]),
             Value::Text(text) => Value::Text(text),
             Value::Vector(vector) => {
@@ -208,7 +192,7 @@ impl<'q> Evaluator<'q> {
         pick: Pick,
         notes: &mut Notes,
     ) -> Result<Vector<'q>, EvalError> {
-        let set = self.query.select(selector, frame, 0, notes)?;
+        let set = self.query.watched(plan, self.query.select(selector, frame, 0, notes)?);
         Ok(Vector::Lazy(Box::new(Scan {
             set,
             frame,
@@ -218,6 +202,7 @@ impl<'q> Evaluator<'q> {
             stats_only: selector.stats_only,
             pick,
             span: plan.span,
+            tally: self.tally(),
         })))
     }
 
@@ -358,10 +343,10 @@ impl<'q> Evaluator<'q> {
         let frame = Frame::instant(time);
         let mut matrix = match &plan.kind {
             PlanKind::Group(inner) => return self.matrix(inner, time, notes),
-            PlanKind::Range(range) => self.raw_samples(range, frame, notes)?,
+            PlanKind::Range(range) => self.raw_samples((plan, range), frame, notes)?,
             PlanKind::Subquery(subquery) => {
                 let frame = self.subquery_frame(subquery, frame)?;
-                let vector = self.eval_inner(&subquery.expr, frame, notes)?;
+                let vector = self.under(frame, Carry::Whole).eval_inner(&subquery.expr, frame, notes)?;
                 let series = finish(vector.ready(self.query, frame.steps, notes)?, false)?;
                 series.iter().map(|series| points(series, frame)).collect()
             }
@@ -388,12 +373,13 @@ impl<'q> Evaluator<'q> {
 
     fn raw_samples(
         self,
-        range: &RangeSelector,
+        (plan, range): (&Plan, &RangeSelector),
         frame: Frame,
         notes: &mut Notes,
     ) -> Result<Vec<MatrixSeries>, EvalError> {
         let selector = &range.selector;
         let set = self.query.select(selector, frame, range.range, notes)?;
+        let set = self.query.watched(plan, set);
         let end = selector.reference.of(frame.start);
         let begin = end.saturating_sub(range.range);
         let cost = (range.range / 1000).unsigned_abs() as usize + 1;
@@ -411,6 +397,10 @@ impl<'q> Evaluator<'q> {
                 }
                 let series = raw_series(set.labels(index), &mut column, (begin, end), selector.edges)?;
                 work.return_column(column);
+                if let Some(tally) = self.tally() {
+                    let histograms = series.histograms.iter().map(|(_, histogram)| histogram.size_in_samples());
+                    tally.add(0, series.floats.len() as u64 + histograms.sum::<u64>());
+                }
                 matrix.push(series);
             }
             Ok((matrix, held))

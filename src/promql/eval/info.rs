@@ -168,6 +168,7 @@ impl Info<'_> {
             stats_only: false,
             pick: Pick::InfoTime,
             span: self.span,
+            tally: None,
         };
         let ready = Vector::Lazy(Box::new(scan)).ready(self.query, self.frame.steps, notes)?;
         Ok(ready.series)

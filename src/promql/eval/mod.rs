@@ -35,15 +35,20 @@ mod plan;
 mod query;
 mod rates;
 mod relabel;
+mod results;
 mod rows;
 mod scan;
 mod sliding;
+mod tally;
+mod trace;
 mod trend;
 mod vector;
 mod windows;
 
 pub use error::{ErrorKind, EvalError};
-pub use outcome::{MatrixSeries, Outcome, Pool, QueryOptions, QueryValue, Stats, VectorSample, Window};
+pub use outcome::{
+    Explained, MatrixSeries, Outcome, Pool, QueryOptions, QueryValue, Stats, StepSamples, VectorSample, Window,
+};
 
 use crate::promql::ast::Expr;
 use crate::promql::source::Source;

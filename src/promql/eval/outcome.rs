@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::base::clock::Clock;
 use crate::model::histogram::Histogram;
 use crate::model::labels::Labels;
 use crate::model::sample::Value;
@@ -24,6 +25,10 @@ pub struct QueryOptions {
     pub threads: usize,
     /// Set it to stop the query.
     pub cancel: Arc<AtomicBool>,
+    /// Count the samples that each step looks at.
+    pub count_steps: bool,
+    /// Tell what each node took, by this clock.
+    pub explain: Option<Clock>,
 }
 
 impl Default for QueryOptions {
@@ -36,6 +41,8 @@ impl Default for QueryOptions {
             max_points: 11_000,
             threads: 1,
             cancel: Arc::default(),
+            count_steps: false,
+            explain: None,
         }
     }
 }
@@ -84,6 +91,43 @@ pub struct Outcome {
     pub warnings: Vec<String>,
     pub infos: Vec<String>,
     pub stats: Stats,
+    /// Where they were to be counted.
+    pub steps: Option<StepSamples>,
+    /// Where it was to be explained.
+    pub explained: Option<Explained>,
+}
+
+/// Samples that each step looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepSamples {
+    /// The time of the first step, and the milliseconds to the next.
+    pub start: i64,
+    pub step: i64,
+    /// As if each step were asked alone.
+    pub total: Vec<u64>,
+    /// Without those that the step before has looked at.
+    pub read: Vec<u64>,
+}
+
+/// A node of a plan and what it took, with the nodes below it.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    pub node: String,
+    /// As it was written.
+    pub expr: String,
+    /// Evaluated once, because it gives the same at every step.
+    pub invariant: bool,
+    /// Where its samples came from.
+    pub tiers: Vec<&'static str>,
+    /// Series that came out of it, and their points.
+    pub series: u64,
+    pub points: u64,
+    /// Samples read for it and what is below, and their size once decoded.
+    pub samples: u64,
+    pub bytes: u64,
+    /// Time in it and what is below, of all threads together.
+    pub seconds: f64,
+    pub children: Vec<Explained>,
 }
 
 #[derive(Clone, Debug)]

@@ -13,7 +13,9 @@ use super::cells::Cells;
 use super::error::EvalError;
 use super::notes::Notes;
 use super::outcome::{Pool, QueryOptions};
-use super::plan::Selector;
+use super::plan::{Plan, Selector};
+use super::tally::Tallies;
+use super::trace::{Trace, WatchedSet};
 
 /// The times at which a node is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,12 +120,16 @@ type Selections = Vec<((String, i64, i64), Set)>;
 /// A running query.
 pub(super) struct Query<'a> {
     source: &'a dyn Source,
-    text: &'a str,
+    pub(super) text: &'a str,
     pub(super) options: &'a QueryOptions,
     budget: Arc<Budget>,
     selections: Mutex<Selections>,
     series: AtomicU64,
     samples: AtomicU64,
+    /// Where the samples of steps are counted.
+    pub(super) tallies: Option<Tallies>,
+    /// Where the query is to be explained.
+    pub(super) trace: Option<Trace>,
 }
 
 impl<'a> Query<'a> {
@@ -137,6 +143,8 @@ impl<'a> Query<'a> {
             selections: Mutex::default(),
             series: AtomicU64::new(0),
             samples: AtomicU64::new(0),
+            tallies: options.count_steps.then(Tallies::default),
+            trace: options.explain.clone().map(Trace::new),
         }
     }
 
@@ -157,6 +165,14 @@ impl<'a> Query<'a> {
     pub(super) fn cost(&self) -> (u64, u64, u64) {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (load(&self.series), load(&self.samples), load(&self.budget.peak))
+    }
+
+    /// The same set, watched where the query is to be explained.
+    pub(super) fn watched(&self, plan: &Plan, set: Set) -> Set {
+        match &self.trace {
+            Some(trace) => Arc::new(WatchedSet::new(set, plan, trace)),
+            None => set,
+        }
     }
 
     /// The series for a selector over `range` milliseconds (0 for an instant selector). The same question is asked of

@@ -13,6 +13,7 @@ use super::error::EvalError;
 use super::extended;
 use super::plan::Reference;
 use super::query::{Frame, Set, Work};
+use super::tally::Tally;
 use super::vector::Lazy;
 
 /// What of the sample becomes the value.
@@ -37,6 +38,7 @@ pub(super) struct Scan {
     pub(super) stats_only: bool,
     pub(super) pick: Pick,
     pub(super) span: Span,
+    pub(super) tally: Option<Arc<Tally>>,
 }
 
 impl Lazy for Scan {
@@ -63,6 +65,9 @@ impl Lazy for Scan {
             extended::smooth(self, &column, index, work, cells);
         } else {
             self.latest(&column, cells);
+        }
+        if let Some(tally) = &self.tally {
+            tally.add_cells(cells);
         }
         if self.pick == Pick::InfoTime && cells.has_histograms() {
             let labels = self.labels(index);

@@ -15,6 +15,7 @@ use super::notes::Notes;
 use super::plan::Reference;
 use super::query::{Buffers, Frame, KnownBounds, Query, Set, Work};
 use super::scan::{Cursor, keep_statistics};
+use super::tally::Tally;
 use super::vector::Lazy;
 
 /// The floats of a series, without staleness markers.
@@ -80,6 +81,12 @@ impl Windows<'_> {
         self.reference.of(self.frame.time(step))
     }
 
+    /// The latest time at which a sample may lie that a step sees.
+    pub(super) fn last_seen(&self, step: usize) -> i64 {
+        let ahead = if self.edges == Edges::Smoothed { self.query.options.lookback } else { 0 };
+        self.end(step).saturating_add(ahead)
+    }
+
     /// Steps that see floats. Tells where histograms beside them are left out.
     pub(super) fn float_steps(&self, least: usize, notes: &mut Notes) -> Vec<usize> {
         (0..self.frame.steps)
@@ -127,6 +134,7 @@ pub(super) struct Windowed<'a> {
     pub(super) uses_starts: bool,
     /// Only counters make sense: metrics that are not named like one are told of.
     pub(super) wants_counter: bool,
+    pub(super) tally: Option<Arc<Tally>>,
 }
 
 impl Lazy for Windowed<'_> {
@@ -180,6 +188,9 @@ impl Lazy for Windowed<'_> {
             span: self.span,
             query: self.query,
         };
+        if let Some(tally) = &self.tally {
+            tally.add_windows(&windows, matches!(self.input, Input::Inner { .. }));
+        }
         (self.function)(&windows, cells, &mut work.notes, &mut scratch.buffers)?;
         if self.wants_counter && !metric.is_empty() && !named_as_counter(metric) && !cells.floats.is_empty() {
             work.notes.possible_non_counter(metric, self.span);
