@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// What a task is for.
@@ -107,6 +108,22 @@ impl Tasks {
             let _running = running;
             work()
         })
+    }
+
+    /// Runs a function on a new thread that ends with it, and gives its result: `None` where it panicked. For work that
+    /// may lower the priority of its thread.
+    pub fn spawn_thread<F, T>(&self, kind: TaskKind, work: F) -> std::io::Result<oneshot::Receiver<Option<T>>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let (tell, result) = oneshot::channel();
+        self.thread(kind, move || {
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok();
+            // Nobody waits any more where a client left.
+            let _ = tell.send(done);
+        })?;
+        Ok(result)
     }
 
     /// How many tasks of this kind run now.

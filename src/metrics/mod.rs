@@ -20,6 +20,7 @@ mod columns;
 mod commit;
 mod deletion;
 mod exemplars;
+mod few;
 mod flush;
 mod index;
 mod late;

@@ -1,7 +1,6 @@
 //! PromQL over the store, on a blocking thread.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::base::clock::Clock;
@@ -16,7 +15,7 @@ use crate::promql::parse::{ParseError, parse};
 use crate::query::cache::{Answer, Cache, Key, join, join_notes};
 use crate::query::config::{Config, cores};
 use crate::query::error::QueryError;
-use crate::query::{Job, Queries};
+use crate::query::{Job, Queries, Run, quick};
 use crate::telemetry::traces;
 
 /// A parsed query and when to evaluate it.
@@ -104,8 +103,10 @@ impl Queries {
         }
     }
 
-    /// Evaluates a query when it is its turn.
+    /// Evaluates a query when it is its turn, which is at once for one that is quick.
     pub async fn evaluate(&self, store: Arc<Store>, job: Job, request: Request) -> Result<Evaluated, QueryError> {
+        let lookback = request.lookback.unwrap_or(self.config.lookback.as_millis());
+        let job = Job { lane: quick::lane(&store, &request, lookback), ..job };
         let clock = self.clock().clone();
         let began = clock.monotonic();
         let work = Work {
@@ -122,7 +123,7 @@ impl Queries {
             .run(job, move |run| {
                 let _entered = span.enter();
                 let began = work_clock.monotonic();
-                let outcome = work.evaluate(&run.cancel).map_err(QueryError::from)?;
+                let outcome = work.evaluate(run).map_err(QueryError::from)?;
                 run.add_samples(outcome.stats.samples);
                 let held = Held::new(&work.pool, &outcome.value);
                 Ok((outcome, held, run.waited, work_clock.monotonic().saturating_sub(began)))
@@ -144,8 +145,8 @@ struct Work {
 }
 
 impl Work {
-    fn evaluate(&self, cancel: &Arc<AtomicBool>) -> Result<Outcome, EvalError> {
-        let options = self.options(cancel);
+    fn evaluate(&self, run: &Run) -> Result<Outcome, EvalError> {
+        let options = self.options(run);
         let Request { query, expr, window, nocache, .. } = &self.request;
         if window.step == 0 {
             return eval::instant(self.store.as_ref(), query, expr, window.start, &options);
@@ -198,7 +199,7 @@ impl Work {
         Ok(outcome)
     }
 
-    fn options(&self, cancel: &Arc<AtomicBool>) -> QueryOptions {
+    fn options(&self, run: &Run) -> QueryOptions {
         QueryOptions {
             lookback: self.request.lookback.unwrap_or(self.config.lookback.as_millis()),
             default_subquery_step: self.config.subquery_step.as_millis(),
@@ -207,7 +208,8 @@ impl Work {
             // Prometheus counts intervals, not points: 11,000 of them have one point more.
             max_points: self.config.points_max.saturating_add(1),
             threads: cores(),
-            cancel: Arc::clone(cancel),
+            cancel: Arc::clone(&run.cancel),
+            slow: Arc::clone(&run.slow),
             count_steps: self.request.count_steps,
             explain: self.request.explain.then(|| self.clock.clone()),
         }
@@ -252,7 +254,7 @@ mod tests {
         let (config, pool) = (Arc::new(Config::default()), Pool::new(u64::MAX));
         let clock = Clock::real();
         let work = Work { config, pool, cache: cache.clone(), store: Arc::clone(store), request, clock };
-        work.evaluate(&Arc::default()).unwrap()
+        work.evaluate(&Run::default()).unwrap()
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Queries over the store: admission, budgets, cancellation, the list of what runs, and the log of what ran.
 //!
-//! A query waits for its turn at the [`gate`], evaluates on a blocking thread and stops within a moment when its time
+//! A query waits for its turn at the [`gate`], evaluates on a thread of its own and stops within a moment when its time
 //! is up, its client leaves or an operator kills it. Promises: no more queries evaluate at the same time than the
-//! configuration says; queries that read nothing never wait; every query is counted, logged and listed with the
+//! configuration says; queries that read next to nothing never wait; every query is counted, logged and listed with the
 //! dashboard and panel that asked. Does not know HTTP beyond the kinds of failure, nor formats of answers.
 
 pub mod active;
@@ -11,6 +11,7 @@ pub mod config;
 pub mod error;
 pub mod evaluate;
 pub mod gate;
+pub mod quick;
 pub mod walk;
 
 use std::sync::Arc;
@@ -70,15 +71,31 @@ pub struct Job {
     pub asker: Asker,
     /// What the client allows; the configured timeout is the most.
     pub timeout: Option<Duration>,
-    /// It reads no series, so it need not wait for a seat.
-    pub light: bool,
+    pub lane: Lane,
 }
 
+/// How a query comes to its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// So little is to be done that waiting for a thread would take longer: it is done on the spot, in well under a
+    /// millisecond, and whatever else runs.
+    AtOnce,
+    /// On a thread of its own, at once: for what must be seen also while all seats are taken.
+    Free,
+    /// On a thread of its own, when there is a seat for it.
+    Seat,
+}
+
+/// After so long, everything else goes before a query.
+const PATIENCE: Duration = Duration::from_millis(300);
+
 /// What an evaluation needs to know of its surroundings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Run {
     /// Set when the evaluation shall stop.
     pub cancel: Arc<AtomicBool>,
+    /// Set when the query takes long and others shall go before it.
+    pub slow: Arc<AtomicBool>,
     /// How long the query waited for its turn.
     pub waited: Duration,
     samples: Arc<AtomicU64>,
@@ -151,7 +168,7 @@ impl Queries {
         &self.clock
     }
 
-    /// Runs `work` on a blocking thread when it is this query's turn. Dropping the future stops the work.
+    /// Runs `work` when it is this query's turn. Dropping the future stops the work.
     pub async fn run<T, W>(&self, job: Job, work: W) -> Result<T, QueryError>
     where
         T: Send + 'static,
@@ -162,8 +179,12 @@ impl Queries {
         let entry = self.active.enter(job.question.clone(), job.asker.clone(), began);
         let mut running = Running::enter(kind);
         let samples = Arc::<AtomicU64>::default();
-        let run =
-            Run { cancel: Arc::clone(&entry.query.cancel), waited: Duration::ZERO, samples: Arc::clone(&samples) };
+        let run = Run {
+            cancel: Arc::clone(&entry.query.cancel),
+            slow: Arc::default(),
+            waited: Duration::ZERO,
+            samples: Arc::clone(&samples),
+        };
         let result = self.admit(job, run, work).await;
         running.ended = true;
         drop(running);
@@ -190,8 +211,17 @@ impl Queries {
         if timeout.is_zero() {
             return Err(QueryError::Timeout("query queue"));
         }
+        let panicked = || {
+            tracing::error!(query = cut(&job.question.query), "a query panicked");
+            QueryError::Internal("the evaluation failed; the server's log says more".to_owned())
+        };
+        if job.lane == Lane::AtOnce {
+            WAIT_SECONDS.get().observe_seconds(Duration::ZERO);
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&run)));
+            return done.map_err(|_| panicked())?;
+        }
         let began = self.clock.monotonic();
-        let seat = if job.light {
+        let seat = if job.lane == Lane::Free {
             None
         } else {
             self.until_whole(timeout).await;
@@ -203,19 +233,22 @@ impl Queries {
         };
         run.waited = self.clock.monotonic().saturating_sub(began);
         WAIT_SECONDS.get().observe_seconds(run.waited);
-        let cancel = Arc::clone(&run.cancel);
+        let (cancel, slow) = (Arc::clone(&run.cancel), Arc::clone(&run.slow));
         let left = timeout.saturating_sub(run.waited);
-        let evaluation = self.tasks.spawn_blocking(TaskKind::Query, move || {
-            // The seat is given back when the thread is free again, not when the client stopped waiting.
+        let evaluation = self.tasks.spawn_thread(TaskKind::Query, move || {
+            // The seat is given back when the work is done, not when the client stopped waiting.
             let _seat = seat;
             work(&run)
         });
-        match tokio::time::timeout(left, evaluation).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(error)) => {
-                tracing::error!(%error, query = cut(&job.question.query), "a query panicked");
-                Err(QueryError::Internal("the evaluation failed; the server's log says more".to_owned()))
-            }
+        let mut evaluation = evaluation.map_err(|_| QueryError::Overload)?;
+        let mut result = tokio::time::timeout(left.min(PATIENCE), &mut evaluation).await;
+        if result.is_err() && left > PATIENCE {
+            slow.store(true, Ordering::Relaxed);
+            result = tokio::time::timeout(left - PATIENCE, evaluation).await;
+        }
+        match result {
+            Ok(Ok(Some(result))) => result,
+            Ok(_) => Err(panicked()),
             Err(_) => {
                 cancel.store(true, Ordering::Relaxed);
                 Err(QueryError::Timeout("expression evaluation"))
@@ -292,9 +325,10 @@ mod tests {
         Queries::new(Clock::real(), Tasks::default(), config)
     }
 
-    fn job(light: bool, timeout: Option<Duration>) -> Job {
+    fn job(at_once: bool, timeout: Option<Duration>) -> Job {
+        let lane = if at_once { Lane::AtOnce } else { Lane::Seat };
         let question = Question { query: "up".to_owned(), ..Question::default() };
-        Job { kind: QueryKind::Instant, question, asker: Asker::default(), timeout, light }
+        Job { kind: QueryKind::Instant, question, asker: Asker::default(), timeout, lane }
     }
 
     fn until_cancelled(run: &Run) -> Result<(), QueryError> {

@@ -11,5 +11,6 @@ mod hostile;
 mod http;
 mod life;
 mod own;
+mod queries;
 mod remote_write;
 mod rules;

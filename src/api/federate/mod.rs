@@ -28,7 +28,7 @@ use crate::promql::parse::parse_selector;
 use crate::promql::source::{Column, SeriesSet as _};
 use crate::query::active::Question;
 use crate::query::error::QueryError;
-use crate::query::{Job, QueryKind, Run};
+use crate::query::{Job, Lane, QueryKind, Run};
 use crate::server::error::Failure;
 
 /// The path, over the same state as the query API.
@@ -101,7 +101,7 @@ async fn federate(State(api): State<Arc<Prometheus>>, headers: HeaderMap, asked:
     let now = api.queries.clock().now();
     let oldest = now - api.queries.config().lookback.as_millis();
     let question = Question { query: texts.join(" or "), start: oldest, end: now, step: 0 };
-    let job = Job { kind: QueryKind::Federate, question, asker, timeout: None, light: false };
+    let job = Job { kind: QueryKind::Federate, question, asker, timeout: None, lane: Lane::Seat };
     let store = Arc::clone(&api.store);
     let external = api.instance.external_labels.load_full();
     let body = api

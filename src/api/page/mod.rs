@@ -21,7 +21,7 @@ use crate::api::page::figures::{Figures, Sender, Tile};
 use crate::api::prometheus::Prometheus;
 use crate::api::prometheus::asked::Asked;
 use crate::query::active::Question;
-use crate::query::{Job, QueryKind};
+use crate::query::{Job, Lane, QueryKind};
 use crate::server::error::Failure;
 use crate::ui::chart::sparkline;
 use crate::ui::html::{bytes, document, duration, escape, section, short, snippet, table};
@@ -45,7 +45,7 @@ async fn page(State(api): State<Arc<Prometheus>>, headers: HeaderMap, asked: Ask
         question: Question { query: "status page".to_owned(), start: now, end: now, step: 0 },
         asker: asked.asker,
         timeout: Some(PATIENCE),
-        light: true,
+        lane: Lane::Free,
     };
     let store = Arc::clone(&api.store);
     let figures = api.queries.run(job, move |_| Ok(Figures::read(&store, now))).await?;

@@ -12,7 +12,7 @@ use crate::api::prometheus::json::{push_labels, push_time, push_value};
 use crate::metrics::ExemplarRow;
 use crate::promql::parse::parse;
 use crate::query::active::Question;
-use crate::query::{Job, QueryKind, walk};
+use crate::query::{Job, Lane, QueryKind, walk};
 use crate::server::error::Failure;
 
 /// Exemplars between `start` and `end` of every selector in `query`.
@@ -29,7 +29,7 @@ pub async fn query_exemplars(State(api): State<Arc<Prometheus>>, asked: Asked) -
         return Ok(answer::no_content());
     }
     let question = Question { query, start, end, step: 0 };
-    let job = Job { kind: QueryKind::Exemplars, question, asker, timeout: None, light: false };
+    let job = Job { kind: QueryKind::Exemplars, question, asker, timeout: None, lane: Lane::Seat };
     let store = Arc::clone(&api.store);
     let rows = api.queries.run(job, move |_| Ok(store.exemplars(&sets, start, end))).await?;
     let mut data = vec![b'['];

@@ -16,7 +16,7 @@ use crate::metrics::{MetadataRow, Store};
 use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
 use crate::query::active::{Asker, Question};
-use crate::query::{Job, QueryKind};
+use crate::query::{Job, Lane, QueryKind, quick};
 use crate::server::error::{Failure, Kind};
 
 /// What the three listings share.
@@ -33,7 +33,7 @@ impl Prometheus {
     /// Runs a look-up of the store in turn with other queries.
     async fn look_up<T, W>(
         &self,
-        kind: QueryKind,
+        (kind, lane): (QueryKind, Lane),
         asked: (&Form, Asker),
         (start, end): (i64, i64),
         work: W,
@@ -45,7 +45,7 @@ impl Prometheus {
         let (form, asker) = asked;
         let query = form.all("match[]").collect::<Vec<_>>().join(" or ");
         let question = Question { query, start, end, step: 0 };
-        let job = Job { kind, question, asker, timeout: None, light: false };
+        let job = Job { kind, question, asker, timeout: None, lane };
         let store = Arc::clone(&self.store);
         Ok(self.queries.run(job, move |_| Ok(work(&store))).await?)
     }
@@ -60,8 +60,11 @@ pub async fn series(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result<
     let limit = form.limit()?.unwrap_or(0);
     let (start, end) = form.window()?;
     let sets = form.matchers().map_err(|error| Failure::parameter("match[]", error))?;
+    let lane = quick::lane_of_series(&api.store, &sets, start);
     let listing = api
-        .look_up(QueryKind::Series, (&form, asker), (start, end), move |store| store.series(&sets, start, end, limit))
+        .look_up((QueryKind::Series, lane), (&form, asker), (start, end), move |store| {
+            store.series(&sets, start, end, limit)
+        })
         .await?;
     let mut data = Vec::with_capacity(listing.items.len() * 128);
     data.push(b'[');
@@ -79,8 +82,9 @@ pub async fn series(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result<
 pub async fn label_names(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result<Response, Failure> {
     let Asked { form, asker } = asked;
     let Listed { sets, start, end, limit } = listed(&form)?;
+    let lane = quick::lane_of_labels(&api.store, None, &sets, start);
     let listing = api
-        .look_up(QueryKind::Labels, (&form, asker), (start, end), move |store| {
+        .look_up((QueryKind::Labels, lane), (&form, asker), (start, end), move |store| {
             store.label_names(&sets, start, end, limit)
         })
         .await?;
@@ -99,8 +103,9 @@ pub async fn label_values(
         return Err(Failure::new(Kind::NotFound, "there is no label without a name"));
     }
     let Listed { sets, start, end, limit } = listed(&form)?;
+    let lane = quick::lane_of_labels(&api.store, Some(&name), &sets, start);
     let listing = api
-        .look_up(QueryKind::Labels, (&form, asker), (start, end), move |store| {
+        .look_up((QueryKind::Labels, lane), (&form, asker), (start, end), move |store| {
             store.label_values(&name, &sets, (start, end), limit)
         })
         .await?;

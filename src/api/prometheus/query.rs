@@ -17,8 +17,7 @@ use crate::promql::ast::{Expr, ValueType};
 use crate::promql::eval::{Outcome, QueryValue, Window};
 use crate::query::active::Question;
 use crate::query::evaluate::{Evaluated, Request};
-use crate::query::walk;
-use crate::query::{Job, QueryKind};
+use crate::query::{Job, Lane, QueryKind};
 use crate::server::error::Failure;
 
 /// An instant query.
@@ -35,7 +34,7 @@ pub async fn instant(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result
         question: Question { query: query.clone(), start: time, end: time, step: 0 },
         asker,
         timeout,
-        light: !walk::has_selector(&expr),
+        lane: Lane::Seat,
     };
     let window = Window { start: time, end: time, step: 0 };
     let Wished { count_steps, explain } = Wished::of(&form);
@@ -59,7 +58,7 @@ pub async fn range(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result<R
         question: Question { query: query.clone(), start: window.start, end: window.end, step: window.step },
         asker,
         timeout,
-        light: !walk::has_selector(&expr),
+        lane: Lane::Seat,
     };
     let nocache = matches!(form.get("nocache"), "1" | "true");
     let Wished { count_steps, explain } = Wished::of(&form);

@@ -18,6 +18,7 @@ use super::{Origin, Refusal, Seams, Store};
 
 mod deletion;
 mod durability;
+mod few;
 mod flush;
 mod tier;
 

@@ -25,6 +25,8 @@ pub struct QueryOptions {
     pub threads: usize,
     /// Set it to stop the query.
     pub cancel: Arc<AtomicBool>,
+    /// Set it to let other threads go before those of the query.
+    pub slow: Arc<AtomicBool>,
     /// Count the samples that each step looks at.
     pub count_steps: bool,
     /// Tell what each node took, by this clock.
@@ -41,6 +43,7 @@ impl Default for QueryOptions {
             max_points: 11_000,
             threads: 1,
             cancel: Arc::default(),
+            slow: Arc::default(),
             count_steps: false,
             explain: None,
         }

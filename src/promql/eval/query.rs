@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::base::priority;
 use crate::promql::ast::{Edges, Span};
 use crate::promql::source::{Column, Hints, Select, SeriesSet, Source};
 
@@ -158,6 +159,9 @@ impl<'a> Query<'a> {
     }
 
     pub(super) fn check(&self) -> Result<(), EvalError> {
+        if self.options.slow.load(Ordering::Relaxed) {
+            priority::lower();
+        }
         if self.options.cancel.load(Ordering::Relaxed) { Err(EvalError::cancelled()) } else { Ok(()) }
     }
 

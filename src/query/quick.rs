@@ -1,0 +1,100 @@
+//! Which queries are answered on the spot: those that surely take less than handing them to another thread does.
+//!
+//! Decided by what the index of series in memory says, before anything is read. Whatever may be slow is not quick:
+//! blocks on disk, subqueries, long texts, regular expressions.
+
+use crate::metrics::Store;
+use crate::model::matcher::{MatchOp, Matcher};
+use crate::promql::ast::{DurationExpr, Expr, ExprKind, VectorSelector};
+use crate::query::evaluate::Request;
+use crate::query::{Lane, walk};
+
+/// Bytes of a query text.
+const TEXT_MAX: usize = 512;
+
+/// Series of one query.
+const SERIES_MAX: usize = 128;
+
+/// Samples that one query looks at, at one a second. They are decoded in some ten microseconds.
+const SAMPLES_MAX: i64 = 20_000;
+
+/// Steps, and seconds that a window may look back at each of them.
+const STEPS_MAX: i64 = 300;
+const WINDOW_SECS_MAX: i64 = 600;
+
+/// Label names or values in a listing.
+const NAMES_MAX: usize = 2_000;
+
+/// How a query comes to its turn. `lookback` in milliseconds.
+pub fn lane(store: &Store, request: &Request, lookback: i64) -> Lane {
+    if is_quick(store, request, lookback).unwrap_or(false) { Lane::AtOnce } else { Lane::Seat }
+}
+
+fn is_quick(store: &Store, request: &Request, lookback: i64) -> Option<bool> {
+    let Request { query, expr, window, .. } = request;
+    let span = window.end.checked_sub(window.start)?;
+    let steps = if window.step > 0 { span / window.step + 1 } else { 1 };
+    if query.len() > TEXT_MAX || steps > STEPS_MAX || !walk::nodes(expr).into_iter().all(|node| is_plain(node, steps)) {
+        return Some(false);
+    }
+    let (mut series, mut samples) = (0, 0_i64);
+    for (selector, range) in selectors(expr) {
+        let back = range.unwrap_or(lookback);
+        let first = window.start.checked_sub(back)?;
+        let most = SERIES_MAX.checked_sub(series)?;
+        let found = count(store, &selector.matchers, first, most)?;
+        series += found;
+        samples = samples.checked_add((back.checked_add(span)? / 1000 + 1).checked_mul(found as i64)?)?;
+    }
+    Some(series <= SERIES_MAX && samples <= SAMPLES_MAX)
+}
+
+/// Whether a node costs no more than its series have samples.
+fn is_plain(node: &Expr, steps: i64) -> bool {
+    match &node.kind {
+        ExprKind::Subquery(_) => false,
+        // Regular expressions are compiled for these; others join.
+        ExprKind::Call(call) => !matches!(&*call.function, "label_replace" | "info"),
+        ExprKind::Selector(selector) => is_fixed(selector),
+        ExprKind::Matrix(matrix) => {
+            let short = |range: i64| steps == 1 || range / 1000 <= WINDOW_SECS_MAX;
+            is_fixed(&matrix.selector) && matches!(matrix.range, DurationExpr::Literal(range) if short(range))
+        }
+        _ => true,
+    }
+}
+
+/// Looks back from the steps of the query.
+fn is_fixed(selector: &VectorSelector) -> bool {
+    selector.at.is_none() && selector.offset.is_none()
+}
+
+/// Every selector, with its range where it has one.
+fn selectors(expr: &Expr) -> impl Iterator<Item = (&VectorSelector, Option<i64>)> {
+    walk::nodes(expr).into_iter().filter_map(|node| match &node.kind {
+        ExprKind::Selector(selector) => Some((selector, None)),
+        ExprKind::Matrix(matrix) => match matrix.range {
+            DurationExpr::Literal(range) => Some((&matrix.selector, Some(range))),
+            DurationExpr::Computed(_) => None,
+        },
+        _ => None,
+    })
+}
+
+/// How many series fulfil matchers, if that is known at once.
+fn count(store: &Store, matchers: &[Matcher], mint: i64, most: usize) -> Option<usize> {
+    let exact = matchers.iter().all(|matcher| matches!(matcher.op, MatchOp::Equal | MatchOp::NotEqual));
+    (exact && !store.is_replaying()).then(|| store.count_few(matchers, mint, most))?
+}
+
+/// How a listing of series comes to its turn.
+pub fn lane_of_series(store: &Store, sets: &[Vec<Matcher>], mint: i64) -> Lane {
+    let few = !sets.is_empty() && sets.iter().all(|set| count(store, set, mint, SERIES_MAX).is_some());
+    if few && sets.len() == 1 { Lane::AtOnce } else { Lane::Seat }
+}
+
+/// How a listing of label names comes to its turn, or of the values of one.
+pub fn lane_of_labels(store: &Store, name: Option<&str>, sets: &[Vec<Matcher>], mint: i64) -> Lane {
+    let few = sets.is_empty() || lane_of_series(store, sets, mint) == Lane::AtOnce;
+    if few && !store.is_replaying() && store.has_few_names(name, mint, NAMES_MAX) { Lane::AtOnce } else { Lane::Seat }
+}
