@@ -82,6 +82,21 @@ impl Listen {
     }
 }
 
+impl Retention {
+    /// `None` keeps everything.
+    pub fn from_millis(millis: Option<i64>) -> Self {
+        millis.map_or(Self::Off, |millis| Self::For(Period::from_millis(millis)))
+    }
+
+    /// `None` where everything is kept.
+    pub fn as_millis(self) -> Option<i64> {
+        match self {
+            Self::Off => None,
+            Self::For(period) => Some(period.as_millis()),
+        }
+    }
+}
+
 impl FromStr for Retention {
     type Err = String;
 

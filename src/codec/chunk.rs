@@ -18,6 +18,11 @@ const STARTED: u8 = 0x10;
 const HISTOGRAMS: u8 = 0x20;
 /// Values are rolled-up points: times are those of their last samples, starts those of their first.
 pub(super) const ROLLUP: u8 = 0x40;
+/// The head of a chunk of points as they are written now, and of points of histograms. Version 1 had neither
+/// staleness markers nor start times, and no histograms.
+pub(super) const POINTS: u8 = POINTS_VERSION | ROLLUP;
+pub(super) const HISTOGRAM_POINTS: u8 = POINTS | HISTOGRAMS;
+pub(super) const POINTS_VERSION: u8 = 2;
 
 /// What the first bytes of a chunk say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +39,7 @@ pub fn encode_floats(times: &[i64], values: &[f64], starts: &[i64], effort: Effo
     assert_eq!(times.len(), values.len(), "a sample has a time and a value");
     let mut column = Vec::new();
     values::encode_with(values, effort, &mut column);
-    write(times, starts, &column, 0, out);
+    write(times, starts, &column, VERSION, out);
 }
 
 /// Appends a chunk of native histograms, under the same conditions; the caller has asked [`histograms::fits`].
@@ -42,16 +47,17 @@ pub fn encode_histograms(times: &[i64], values: &[Arc<Histogram>], starts: &[i64
     assert_eq!(times.len(), values.len(), "a sample has a time and a value");
     let mut column = Vec::new();
     histograms::encode(values, effort, &mut column);
-    write(times, starts, &column, HISTOGRAMS, out);
+    write(times, starts, &column, VERSION | HISTOGRAMS, out);
 }
 
-pub(super) fn write(times: &[i64], starts: &[i64], column: &[u8], kind: u8, out: &mut Vec<u8>) {
+/// `head` is the first byte, but for its bit of starts.
+pub(super) fn write(times: &[i64], starts: &[i64], column: &[u8], head: u8, out: &mut Vec<u8>) {
     assert!(starts.is_empty() || starts.len() == times.len(), "a sample has a start time, if any has");
     let (Some(&min), Some(&max)) = (times.first(), times.last()) else {
         unreachable!("a chunk has at least one sample");
     };
     let started = starts.iter().any(|start| *start != 0);
-    out.push(VERSION | kind | if started { STARTED } else { 0 });
+    out.push(head | if started { STARTED } else { 0 });
     put_varint(out, times.len() as u64);
     put_signed(out, min);
     put_varint(out, max.wrapping_sub(min) as u64);
@@ -79,6 +85,7 @@ pub(super) struct Parts<'a> {
     header: Header,
     /// 0 for floats, or one of the kinds.
     pub(super) kind: u8,
+    pub(super) version: u8,
     times: &'a [u8],
     starts: Option<&'a [u8]>,
     pub(super) column: &'a [u8],
@@ -96,12 +103,14 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parts<'_>, CodecError> {
         None
     };
     let kind = bytes.first().map_or(0, |head| head & (HISTOGRAMS | ROLLUP));
-    Ok(Parts { header, kind, times, starts, column: reader.rest() })
+    let version = bytes.first().map_or(0, |head| head & VERSION_MASK);
+    Ok(Parts { header, kind, version, times, starts, column: reader.rest() })
 }
 
 fn read_header(reader: &mut Reader<'_>) -> Result<(Header, bool), CodecError> {
     let head = reader.u8()?;
-    if head & VERSION_MASK != VERSION {
+    let known = if head & ROLLUP == 0 { VERSION..=VERSION } else { VERSION..=POINTS_VERSION };
+    if !known.contains(&(head & VERSION_MASK)) {
         return Err(CodecError("a chunk has an unknown version"));
     }
     let count = reader.count(SAMPLES_MAX)?;
@@ -148,6 +157,16 @@ pub(super) fn decode_times(
         }
     }
     Ok((from, count))
+}
+
+/// Appends start times that stand beside those of the chunk: for samples `from..from + count`.
+pub(super) fn decode_starts(
+    parts: &Parts<'_>,
+    bytes: &[u8],
+    (from, count): (usize, usize),
+    out: &mut Vec<i64>,
+) -> Result<(), CodecError> {
+    starts::decode_range(bytes, &times::Column::parse(parts.times)?, from, count, out)
 }
 
 /// Appends the floats inside `mint..=maxt`; only the blocks that hold them are decoded. After an error the target holds

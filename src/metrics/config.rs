@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::matcher::Matcher;
+use crate::storage::block::{Class, Policy};
+
 /// When an append counts as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, Default)]
 #[serde(rename_all = "lowercase")]
@@ -24,6 +27,35 @@ impl Durability {
             Self::Fast => "fast",
             Self::Memory => "memory",
         }
+    }
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Windows of one width, of which a few numbers are kept in place of their samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tier {
+    pub resolution_ms: i64,
+    /// `None` keeps them.
+    pub retention_ms: Option<i64>,
+}
+
+/// How long the series are kept that fulfil all matchers.
+#[derive(Clone, Debug)]
+pub struct RetentionRule {
+    pub matchers: Vec<Matcher>,
+    /// Of their samples; `None` keeps them.
+    pub retention_ms: Option<i64>,
+    /// Of their windows, for each tier.
+    pub tier_retention_ms: Vec<Option<i64>>,
+}
+
+impl PartialEq for RetentionRule {
+    fn eq(&self, other: &Self) -> bool {
+        let text = |rule: &Self| format!("{:?}", rule.matchers);
+        let times = |rule: &Self| (rule.retention_ms, rule.tier_retention_ms.clone());
+        text(self) == text(other) && times(self) == times(other)
     }
 }
 
@@ -50,8 +82,11 @@ pub struct Config {
     pub memory_bytes_max: u64,
     /// Bytes of indexes and pages of blocks kept in memory.
     pub block_cache_bytes: u64,
-    /// How long windows of a minute are kept for samples that are gone; `None` keeps them.
-    pub tier_retention_ms: Option<i64>,
+    /// Rolled-up windows, ascending by width.
+    pub tiers: Vec<Tier>,
+    /// Series that are kept longer or shorter than others. What any of several rules keeps stays.
+    #[serde(skip)]
+    pub retention_rules: Vec<RetentionRule>,
     /// Bytes of all blocks; above it the oldest go, whatever the retention. `None` for no limit.
     pub blocks_bytes_max: Option<u64>,
 }
@@ -78,11 +113,35 @@ pub struct WalConfig {
     pub snapshot_after_bytes: u64,
 }
 
+impl Config {
+    /// The longest that anything of a sample is kept; `None` for ever.
+    pub(super) fn horizon_ms(&self) -> Option<i64> {
+        let rules = self.retention_rules.iter();
+        let rules = rules.flat_map(|rule| rule.tier_retention_ms.iter().copied().chain([rule.retention_ms]));
+        let tiers = self.tiers.iter().map(|tier| tier.retention_ms);
+        tiers.chain(rules).try_fold(self.retention_ms?, |longest, retention| Some(longest.max(retention?)))
+    }
+
+    /// What stays at a time.
+    pub(super) fn policy(&self, now: i64) -> Policy {
+        let oldest = |retention: Option<i64>| retention.map_or(i64::MIN, |retention| now.saturating_sub(retention));
+        let tiers = self.tiers.iter().map(|tier| oldest(tier.retention_ms)).collect();
+        let mut classes = vec![Class { matchers: Vec::new(), raw: oldest(self.retention_ms), tiers }];
+        classes.extend(self.retention_rules.iter().map(|rule| Class {
+            matchers: rule.matchers.clone(),
+            raw: oldest(rule.retention_ms),
+            tiers: rule.tier_retention_ms.iter().map(|retention| oldest(*retention)).collect(),
+        }));
+        let tiers = self.tiers.iter().map(|tier| tier.resolution_ms).collect();
+        Policy { tiers, classes, bytes_max: self.blocks_bytes_max }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             durability: Durability::Sync,
-            retention_ms: Some(7 * 24 * 3_600_000),
+            retention_ms: Some(7 * DAY_MS),
             dedup_interval_ms: 1_000,
             future_ms_max: 600_000,
             idle_seal_ms: 600_000,
@@ -92,7 +151,11 @@ impl Default for Config {
             wal: WalConfig::default(),
             memory_bytes_max: 1 << 30,
             block_cache_bytes: 32 << 20,
-            tier_retention_ms: Some(365 * 24 * 3_600_000),
+            tiers: vec![
+                Tier { resolution_ms: 10_000, retention_ms: Some(30 * DAY_MS) },
+                Tier { resolution_ms: 60_000, retention_ms: Some(365 * DAY_MS) },
+            ],
+            retention_rules: Vec::new(),
             blocks_bytes_max: None,
         }
     }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::model::labels::Labels;
 use crate::promql::source::Column;
-use crate::storage::block::{Blocks, Policy, WINDOW_MS, WindowWriter};
+use crate::storage::block::{Blocks, WINDOW_MS, WindowWriter};
 
 use super::leaving::Flushed;
 use super::series::SeriesRef;
@@ -178,12 +178,11 @@ impl Shared {
         }
     }
 
-    /// Merges or expires blocks, one job at a time.
+    /// Merges, rolls up or expires blocks, one job at a time. A wall clock that jumped ahead makes nothing go: the clock
+    /// that is behind decides.
     pub(super) fn block_job_if_due(&self) {
         let Some(blocks) = &self.blocks else { return };
-        let oldest = self.config.retention_ms.map(|_| self.admission().oldest);
-        let tier_oldest = self.config.tier_retention_ms.map(|retention| self.now_bounds().0.saturating_sub(retention));
-        let policy = Policy { oldest, tier_oldest, bytes_max: self.config.blocks_bytes_max };
+        let policy = self.config.policy(self.now_bounds().0);
         let _work = self.block_work.lock();
         let Some(job) = blocks.next_job(&policy) else { return };
         match job.run(blocks, self.seams.clock.now()) {

@@ -2,7 +2,8 @@
 
 use super::column::Points;
 use super::late::push_pieces;
-use super::series::{HistogramSample, Series, Snapshot};
+use super::series::{HistogramSample, Series};
+use super::view::Snapshot;
 
 /// What a flush took of a series, besides its marked chunks.
 #[derive(Clone, Debug, Default)]

@@ -40,6 +40,7 @@ mod snapshot;
 mod stats;
 mod store;
 mod upkeep;
+mod view;
 mod workers;
 
 pub use appender::{Appender, Float, Origin};

@@ -7,11 +7,12 @@ use parking_lot::Mutex;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::promql::source::{Column, Notes, SeriesSet, SourceError};
-use crate::storage::block::{self, Remarks, Selected, Shape, Version, Wanted, is_dense};
+use crate::storage::block::{self, Asked, Remarks, Selected, Version, Wanted};
 
 use super::matching::Plan;
 use super::series::SeriesRef;
 use super::store::Shared;
+use super::view::Snapshot;
 
 /// Series that were found, ascending by labels. Reading one copies its open column under the shard's lock and decodes
 /// the rest without it.
@@ -35,17 +36,12 @@ struct Found {
 
 impl Selection {
     pub(super) fn new(shared: &Arc<Shared>, matchers: &[Matcher], mint: i64, maxt: i64) -> Self {
-        Self::shaped(shared, matchers, (mint, maxt), None)
+        Self::asked(shared, matchers, (mint, maxt), Asked::RAW)
     }
 
-    /// A selection in which samples that keep the shape of a window may stand for all of it.
-    pub(super) fn shaped(
-        shared: &Arc<Shared>,
-        matchers: &[Matcher],
-        (mint, maxt): (i64, i64),
-        shape: Option<Shape>,
-    ) -> Self {
-        let wanted = Wanted { shape, ..Wanted::raw(mint, maxt) };
+    /// A selection in which entries that keep what is asked of a window may stand for all of it.
+    pub(super) fn asked(shared: &Arc<Shared>, matchers: &[Matcher], (mint, maxt): (i64, i64), asked: Asked) -> Self {
+        let wanted = Wanted { mint, maxt, asked };
         let mut remarks = Remarks::default();
         if !shared.progress.is_done() {
             let percent = shared.progress.get().percent();
@@ -103,35 +99,35 @@ fn joined(head: Vec<Found>, blocks: &[block::Series]) -> Vec<Found> {
 }
 
 impl Selection {
-    /// Reads from blocks and from memory; answers the distance of samples for which points of a tier stand, if any.
-    fn read_all(&self, found: &Found, wanted: Wanted, column: &mut Column) -> Result<Option<f64>, SourceError> {
+    /// Reads from blocks and from memory.
+    fn read_all(&self, found: &Found, wanted: Wanted, column: &mut Column) -> Result<(), SourceError> {
         let Wanted { mint, maxt, .. } = wanted;
-        let mut distance = None;
+        let in_head = found.head.and_then(|reference| {
+            let shard = self.shared.shards[reference.shard as usize].lock();
+            // A series that is gone had nothing left inside retention that is not in blocks.
+            shard.get(reference).map(|series| series.snapshot(mint, maxt))
+        });
         if let (Some(place), Some((version, selected))) = (found.block, &self.blocks)
             && let Some(series) = selected.series.get(place as usize)
         {
             let mut remarks = Remarks::default();
-            distance = version.read(series, wanted, column, &mut remarks);
-            if !remarks.warnings.is_empty() {
-                self.remarks.lock().warnings.append(&mut remarks.warnings);
+            let spans = in_head.as_ref().map(Snapshot::spans).unwrap_or_default();
+            version.read(series, (wanted, &spans), column, &mut remarks);
+            if remarks != Remarks::default() {
+                let mut all = self.remarks.lock();
+                all.warnings.append(&mut remarks.warnings);
+                all.infos.append(&mut remarks.infos);
             }
         }
-        let Some(reference) = found.head else { return Ok(distance) };
-        let snapshot = {
-            let shard = self.shared.shards[reference.shard as usize].lock();
-            // A series that is gone had nothing left inside retention that is not in blocks.
-            let Some(series) = shard.get(reference) else { return Ok(distance) };
-            series.snapshot(mint, maxt)
-        };
+        let Some(snapshot) = in_head else { return Ok(()) };
         let failed = |error| SourceError::Storage(format!("a chunk in memory cannot be read: {error}"));
         if column.is_empty() {
-            snapshot.read(mint, maxt, column).map_err(failed)?;
-            return Ok(distance);
+            return snapshot.read(mint, maxt, column).map_err(failed);
         }
         let mut newer = Column::default();
         snapshot.read(mint, maxt, &mut newer).map_err(failed)?;
         block::merge(column, &mut newer);
-        Ok(distance)
+        Ok(())
     }
 }
 
@@ -145,17 +141,7 @@ impl SeriesSet for Selection {
     }
 
     fn read(&self, index: usize, column: &mut Column) -> Result<(), SourceError> {
-        let Some(found) = self.found.get(index) else { return Ok(()) };
-        let bounds = found.head.and_then(|at| self.shared.shards[at.shard as usize].lock().get(at)?.bounds());
-        let wanted = Wanted { elsewhere_from: bounds.map_or(i64::MAX, |(first, _)| first), ..self.wanted };
-        let distance = self.read_all(found, wanted, column)?;
-        if let (Some(distance), Some(Shape::Increase)) = (distance, wanted.shape)
-            && !is_dense(&column.times, wanted.mint, wanted.maxt, distance)
-        {
-            column.clear();
-            self.read_all(found, Wanted { shape: None, ..wanted }, column)?;
-        }
-        Ok(())
+        self.found.get(index).map_or(Ok(()), |found| self.read_all(found, self.wanted, column))
     }
 
     fn notes(&self) -> Notes {

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::codec::CodecError;
 use crate::model::histogram::Histogram;
 use crate::model::labels::Labels;
 use crate::model::sample::is_stale;
-use crate::promql::source::Column;
 
 use super::column::{Chunk, Open, Points};
 use super::columns::Restored;
-use super::late::{LATE_MAX, Late, LateSample, merged, push_pieces};
+use super::late::{LATE_MAX, Late, LateSample, push_pieces};
 use super::refusal::Refusal;
+use super::view::Snapshot;
 
 /// Where a series lives. Stays valid while the series exists; after that it is refused as `UnknownSeries`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,15 +62,6 @@ pub(super) struct Series {
 pub(super) struct Side {
     pub late: Late,
     /// Ascending by time.
-    pub histograms: Vec<HistogramSample>,
-}
-
-/// What a reader takes out of a series under the lock; decoding comes after.
-#[derive(Debug, Default)]
-pub(super) struct Snapshot {
-    pub chunks: Vec<Chunk>,
-    pub open: Points,
-    pub late: Vec<LateSample>,
     pub histograms: Vec<HistogramSample>,
 }
 
@@ -412,59 +402,6 @@ pub(super) struct SeriesSize {
     pub chunks: usize,
     pub samples: usize,
     pub bytes: usize,
-}
-
-impl Snapshot {
-    /// Appends the floats in `mint..=maxt`, ascending.
-    fn floats(&self, mint: i64, maxt: i64, points: &mut Points) -> Result<(), CodecError> {
-        let mut result = Ok(());
-        for chunk in &self.chunks {
-            result = result.and(chunk.read(mint, maxt, points));
-        }
-        if self.late.is_empty() {
-            if points.len() == 0 {
-                points.clone_from(&self.open);
-            } else {
-                for at in 0..self.open.len() {
-                    points.push(self.open.times[at], self.open.start(at), self.open.values[at]);
-                }
-            }
-            return result;
-        }
-        for at in 0..self.open.len() {
-            points.push(self.open.times[at], self.open.start(at), self.open.values[at]);
-        }
-        *points = merged(points, &self.late);
-        result
-    }
-
-    /// Appends everything in `mint..=maxt` to a cleared column.
-    pub(super) fn read(&self, mint: i64, maxt: i64, column: &mut Column) -> Result<(), CodecError> {
-        let mut points = Points {
-            times: std::mem::take(&mut column.times),
-            values: std::mem::take(&mut column.values),
-            starts: std::mem::take(&mut column.starts),
-        };
-        points.clear();
-        self.floats(mint, maxt, &mut points)?;
-        if self.histograms.is_empty() {
-            (column.times, column.values, column.starts) = (points.times, points.values, points.starts);
-            return Ok(());
-        }
-        let mut at = 0;
-        for sample in &self.histograms {
-            while at < points.len() && points.times[at] < sample.time {
-                column.push_float(points.times[at], points.start(at), points.values[at]);
-                at += 1;
-            }
-            column.push_histogram(sample.time, sample.start, Arc::clone(&sample.value));
-        }
-        while at < points.len() {
-            column.push_float(points.times[at], points.start(at), points.values[at]);
-            at += 1;
-        }
-        Ok(())
-    }
 }
 
 /// Whether two times lie in the same aligned window of this width.

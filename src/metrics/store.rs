@@ -16,7 +16,7 @@ use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::promql::source::{Select, SeriesSet, Source, SourceError};
 
-use crate::storage::block::{Blocks, shape_of};
+use crate::storage::block::{Blocks, asked_of};
 use crate::storage::lock::FolderLock;
 use crate::storage::wal::{Mode, Wal, WalConfig};
 
@@ -312,7 +312,7 @@ impl Drop for Store {
 impl Source for Store {
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, SourceError> {
         let range = (select.mint, select.maxt);
-        Ok(Box::new(Selection::shaped(&self.shared, &select.matchers, range, shape_of(select))))
+        Ok(Box::new(Selection::asked(&self.shared, &select.matchers, range, asked_of(select))))
     }
 }
 
@@ -355,10 +355,16 @@ impl Shared {
         let (low, high) = self.now_bounds();
         let config = &self.config;
         Admission {
-            oldest: config.retention_ms.map_or(i64::MIN, |retention| low.saturating_sub(retention)),
+            oldest: self.horizon_ms().map_or(i64::MIN, |retention| low.saturating_sub(retention)),
             newest: high.saturating_add(config.future_ms_max),
             future_ms: config.future_ms_max,
         }
+    }
+
+    /// How old a sample may be of which anything is kept; `None` for any age.
+    pub(super) fn horizon_ms(&self) -> Option<i64> {
+        // Without blocks there are no tiers either.
+        if self.blocks.is_none() { self.config.retention_ms } else { self.config.horizon_ms() }
     }
 
     pub(super) fn now_bounds(&self) -> (i64, i64) {

@@ -78,7 +78,7 @@ impl Shared {
             return;
         }
         self.upkeep.next_walk.store(now + WALK_EVERY, Ordering::Relaxed);
-        let oldest = self.config.retention_ms.map(|_| self.admission().oldest);
+        let oldest = self.horizon_ms().map(|_| self.admission().oldest);
         let before = self.flush_cut();
         let (mut heap_bytes, mut backlog) = (0, 0);
         for shard in &self.shards {

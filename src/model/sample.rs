@@ -16,6 +16,17 @@ pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_NAN_BITS
 }
 
+/// Whether a start timestamp means a reset since the sample before. Samples are (time, start). A start that is unknown
+/// (0), at or after its own sample, or before the other sample says nothing. One exactly at the other sample is how
+/// deltas are written, but also how counters of unknown start are: the start of the other sample tells them apart.
+pub fn start_means_reset(before: (i64, i64), now: (i64, i64)) -> bool {
+    let (start, previous) = (now.1, before.0);
+    if start == 0 || start >= now.0 || start < previous {
+        return false;
+    }
+    start > previous || (before.1 <= previous && before.1 != 0 && before.1 != previous)
+}
+
 /// What a sample holds.
 #[derive(Clone, Debug)]
 pub enum Value {

@@ -27,6 +27,8 @@ pub struct Hints {
     pub function: &'static str,
     /// Only labels are asked for: `read` will not be called.
     pub labels_only: bool,
+    /// Every sample is looked at by itself: none may stand for others.
+    pub raw: bool,
 }
 
 /// A store, seen by the language.
@@ -79,6 +81,10 @@ pub struct Column {
     pub histograms: Vec<Option<Arc<Histogram>>>,
     /// Start timestamps, 0 where unknown. Empty where none is known, else one for each time.
     pub starts: Vec<i64>,
+    /// How many samples each entry stands for; empty where each is a sample. An entry may stand for its neighbours only
+    /// where `Hints::function` is one of those that keep the answer: a sum for `sum_over_time`, `avg_over_time` and
+    /// `count_over_time`, the first and the last for `rate`, `increase` and `delta`, and so on.
+    pub weights: Vec<u32>,
 }
 
 impl Column {
@@ -102,6 +108,17 @@ impl Column {
         self.values.clear();
         self.histograms.clear();
         self.starts.clear();
+        self.weights.clear();
+    }
+
+    /// Lets the last entry stand for `weight` samples.
+    pub fn weigh_last(&mut self, weight: u32) {
+        if weight != 1 || !self.weights.is_empty() {
+            self.weights.resize(self.times.len(), 1);
+            if let Some(last) = self.weights.last_mut() {
+                *last = weight;
+            }
+        }
     }
 
     /// Appends a float. `start` is 0 where unknown.
@@ -112,6 +129,9 @@ impl Column {
         if !self.histograms.is_empty() {
             self.histograms.push(None);
         }
+        if !self.weights.is_empty() {
+            self.weights.push(1);
+        }
     }
 
     /// Appends a native histogram. `start` is 0 where unknown.
@@ -121,6 +141,9 @@ impl Column {
         self.histograms.push(Some(histogram));
         self.times.push(time);
         self.values.push(0.0);
+        if !self.weights.is_empty() {
+            self.weights.push(1);
+        }
     }
 
     fn push_start(&mut self, start: i64) {

@@ -17,7 +17,7 @@ use novascope::base::clock::{Clock, SimClock};
 use novascope::base::disk::Disk;
 use novascope::base::rng::Rng;
 use novascope::base::tasks::Tasks;
-use novascope::metrics::config::Config;
+use novascope::metrics::config::{Config, Tier};
 use novascope::metrics::{Seams, Store};
 use novascope::model::labels::Labels;
 use novascope::promql::eval::{self, QueryOptions, QueryValue, Window};
@@ -34,7 +34,8 @@ fn root() -> PathBuf {
 fn open(folder: &Path, seed: u64) -> (Arc<Store>, Arc<SimClock>) {
     let (clock, hand) = Clock::simulated(NOW);
     let seams = Seams { clock, disk: Disk::real(), rng: Rng::from_seed(seed), tasks: Tasks::default() };
-    let config = Config { retention_ms: None, tier_retention_ms: None, dedup_interval_ms: 0, ..Config::default() };
+    let tiers = vec![Tier { resolution_ms: 60_000, retention_ms: None }];
+    let config = Config { retention_ms: None, tiers, dedup_interval_ms: 0, ..Config::default() };
     (Store::open(config, folder, seams).unwrap(), hand)
 }
 

@@ -217,7 +217,7 @@ fn every_metric_of_our_own_rules_is_in_our_own_metrics() {
     fs::write(&config, "rule_files: [r.yml]\n").unwrap();
     fs::write(folder.path().join("r.yml"), "groups: [{name: g, rules: [{record: a, expr: '1'}]}]\n").unwrap();
     let daemon = Daemon::start(&data, &["--config.file", config.to_str().unwrap()]);
-    let shown = daemon.get("/metrics").text().to_owned();
+    let shown = daemon.get("/metrics").text();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules/self.yml");
     let mut count = 0;
     for rule in novascope::rules::file::load(&path, 60_000).unwrap().iter().flat_map(|group| &group.rules) {

@@ -11,6 +11,7 @@ pub mod alerting;
 pub mod file;
 pub mod own;
 pub mod redact;
+pub mod tiers;
 pub mod tracing;
 
 use std::fs;
@@ -103,6 +104,7 @@ pub fn check(path: &Path) -> Result<Loaded, Faults> {
     scrape::check(&scrape_configs, &file.global.scrape_defaults(), folder)
         .map_err(|error| YamlError::whole_file(&name, error.to_string()))?;
     let own = load_own(&name, folder, file.novascope)?;
+    tiers::check(&own.store).map_err(|why| YamlError::whole_file(&name, why))?;
     let mut tracing = file.tracing;
     let settled = tracing.as_mut().map_or(Ok(()), |tracing| tracing.settle(folder));
     settled.map_err(|error| YamlError::whole_file(&name, error))?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::app::config::tiers::{RetentionRule, Tier};
 use crate::app::options::Retention;
 use crate::base::units::{ByteSize, Period};
 use crate::metrics::config as metrics;
@@ -107,7 +108,8 @@ pub struct Store {
     pub label_value_bytes_max: usize,
     pub wal_segment_bytes_max: ByteSize,
     pub wal_snapshot_after: ByteSize,
-    pub tier_retention: Retention,
+    pub tiers: Vec<Tier>,
+    pub retention_rules: Vec<RetentionRule>,
     pub memory_max: ByteSize,
     pub block_cache: ByteSize,
     /// 0 for no limit.
@@ -120,7 +122,7 @@ impl Default for Store {
         let config = metrics::Config::default();
         Self {
             durability: config.durability,
-            retention: config.retention_ms.map_or(Retention::Off, |ms| Retention::For(Period::from_millis(ms))),
+            retention: Retention::from_millis(config.retention_ms),
             dedup_interval: Period::from_millis(config.dedup_interval_ms),
             future_max: Period::from_millis(config.future_ms_max),
             idle_seal: Period::from_millis(config.idle_seal_ms),
@@ -133,9 +135,8 @@ impl Default for Store {
             label_value_bytes_max: config.limits.label_value_bytes_max,
             wal_segment_bytes_max: ByteSize::from_bytes(config.wal.segment_bytes_max),
             wal_snapshot_after: ByteSize::from_bytes(config.wal.snapshot_after_bytes),
-            tier_retention: config
-                .tier_retention_ms
-                .map_or(Retention::Off, |ms| Retention::For(Period::from_millis(ms))),
+            tiers: config.tiers.iter().map(Tier::of).collect(),
+            retention_rules: Vec::new(),
             memory_max: ByteSize::from_bytes(config.memory_bytes_max),
             block_cache: ByteSize::from_bytes(config.block_cache_bytes),
             blocks_max: ByteSize::from_bytes(config.blocks_bytes_max.unwrap_or(0)),
@@ -148,10 +149,7 @@ impl Store {
     pub fn to_metrics(&self) -> metrics::Config {
         metrics::Config {
             durability: self.durability,
-            retention_ms: match self.retention {
-                Retention::Off => None,
-                Retention::For(period) => Some(period.as_millis()),
-            },
+            retention_ms: self.retention.as_millis(),
             dedup_interval_ms: self.dedup_interval.as_millis(),
             future_ms_max: self.future_max.as_millis(),
             idle_seal_ms: self.idle_seal.as_millis(),
@@ -168,10 +166,8 @@ impl Store {
                 segment_bytes_max: self.wal_segment_bytes_max.as_u64(),
                 snapshot_after_bytes: self.wal_snapshot_after.as_u64(),
             },
-            tier_retention_ms: match self.tier_retention {
-                Retention::Off => None,
-                Retention::For(period) => Some(period.as_millis()),
-            },
+            tiers: self.tiers.iter().map(Tier::to_metrics).collect(),
+            retention_rules: self.retention_rules.iter().map(|rule| rule.to_metrics(self)).collect(),
             memory_bytes_max: self.memory_max.as_u64(),
             block_cache_bytes: self.block_cache.as_u64(),
             blocks_bytes_max: Some(self.blocks_max.as_u64()).filter(|bytes| *bytes > 0),

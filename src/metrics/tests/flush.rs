@@ -29,7 +29,7 @@ fn a_window_moves_into_a_block_and_every_reader_sees_every_sample_once() {
     let before = store.select(&[Matcher::new(MatchOp::Equal, "job", "a").unwrap()], i64::MIN, i64::MAX);
     clock.advance(Duration::from_secs(2));
     store.maintain();
-    assert_eq!(store.totals().blocks, 1);
+    assert_eq!(store.totals().blocks, 2, "one of samples, one of their windows");
     // A reader from before holds the samples in memory; both see each once.
     for _ in 0..2 {
         clock.advance(Duration::from_secs(100));

@@ -1,13 +1,14 @@
 //! `changes` and `resets`: how often something happened between neighbours.
 
 use crate::model::histogram::Histogram;
+use crate::model::sample::start_means_reset;
 use crate::promql::ast::Edges;
 
 use super::cells::Cells;
 use super::error::EvalError;
 use super::notes::Notes;
 use super::query::Buffers;
-use super::rates::{start_means_reset, started_anew};
+use super::rates::started_anew;
 use super::windows::Windows;
 
 type Done = Result<(), EvalError>;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::windows::Windows;
+use super::windows::{Windows, samples_in};
 
 /// How the samples of a window lie in it: all that the extrapolation needs besides values. Seconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,7 +24,7 @@ impl Shape {
         windows: &Windows<'_>,
         step: usize,
         window: &Range<usize>,
-        (times, starts): (&[i64], &[i64]),
+        (times, starts, before): (&[i64], &[i64], &[u64]),
     ) -> Self {
         let end = windows.end(step);
         let begin = end - windows.range;
@@ -32,7 +32,7 @@ impl Shape {
         let mut to_start = (first - begin) as f64 / 1000.0;
         let mut to_end = (end - last) as f64 / 1000.0;
         let mut sampled = (last - first) as f64 / 1000.0;
-        let more = window.len() - 1;
+        let more = samples_in(window, before).saturating_sub(1);
         let between = if more > 0 { sampled / more as f64 } else { 0.0 };
         let threshold = between * 1.1;
         let start = starts.get(window.start).filter(|start| **start != 0 && **start > begin && **start < first);

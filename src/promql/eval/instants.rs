@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::model::histogram::{Histogram, ResetHint};
+use crate::model::sample::start_means_reset;
 
 use super::cells::Cells;
 use super::error::EvalError;
 use super::notes::{Notes, Operation};
 use super::query::Buffers;
-use super::rates::start_means_reset;
 use super::windows::Windows;
 
 /// A sample of a window that may hold both kinds.

@@ -12,7 +12,7 @@ use super::notes::{Notes, Operation};
 use super::query::Buffers;
 use super::rates::joined;
 use super::sliding::fold_windows;
-use super::windows::Windows;
+use super::windows::{Windows, samples_in};
 
 type Done = Result<(), EvalError>;
 
@@ -33,10 +33,11 @@ fn floats_or_histograms(windows: &Windows<'_>, cells: &mut Cells, notes: &mut No
             (false, true) => sum.total(),
             (false, false) => sum.sum,
             (true, true) => {
-                let count = window.len() as f64;
+                let count = samples_in(&window, &windows.floats.before) as f64;
                 sum.sum / count + sum.carry / count
             }
-            (true, false) => careful_mean(&values[window]),
+            (true, false) if windows.floats.before.is_empty() => careful_mean(&values[window]),
+            (true, false) => sum.sum,
         };
         cells.set_float(step, value);
     });
@@ -128,6 +129,7 @@ impl Mean {
 }
 
 fn fold_histograms(windows: &Windows<'_>, window: Range<usize>, mean: bool, notes: &mut Notes) -> Option<Histogram> {
+    let samples = samples_in(&window, &windows.histograms.before);
     let values = &windows.histograms.values[window];
     let mut fold = HistogramFold::new(&values[0]);
     for value in &values[1..] {
@@ -142,6 +144,9 @@ fn fold_histograms(windows: &Windows<'_>, window: Range<usize>, mean: bool, note
     }
     if fold.bounds_reconciled {
         notes.bounds_reconciled(Operation::Aggregation, windows.span);
+    }
+    if !fold.incremental {
+        fold.count = samples as f64;
     }
     Some(fold.finish(mean))
 }
@@ -238,9 +243,9 @@ impl HistogramFold {
 
 pub(super) fn count(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Buffers) -> Done {
     for step in 0..windows.frame.steps {
-        let count = windows.floats_at(step).len() + windows.histograms_at(step).len();
-        if count > 0 {
-            cells.set_float(step, count as f64);
+        let (floats, histograms) = windows.samples_at(step);
+        if floats + histograms > 0 {
+            cells.set_float(step, (floats + histograms) as f64);
         }
     }
     Ok(())

@@ -201,6 +201,7 @@ impl<'a> Query<'a> {
             range,
             function: selector.function,
             labels_only: false,
+            raw: selector.edges != Edges::Plain,
         };
         let select = Select {
             matchers: selector.matchers.clone(),
@@ -271,7 +272,8 @@ pub(super) struct Buffers {
     pub(super) numbers: Vec<f64>,
     /// By how much differences are extrapolated at each step; depends on times only.
     pub(super) shapes: Vec<super::extrapolate::Shape>,
-    pub(super) shapes_have_starts: bool,
+    /// They depend on start timestamps or weights as well, and so hold for one series only.
+    pub(super) shapes_are_own: bool,
     /// Whether the windows are those of the series before, so that `shapes` hold.
     pub(super) same_windows: bool,
 }

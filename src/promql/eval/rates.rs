@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::model::histogram::sum::Compensated;
 use crate::model::histogram::{Histogram, ResetHint};
+use crate::model::sample::start_means_reset;
 use crate::promql::ast::Edges;
 
 use super::cells::Cells;
@@ -130,15 +131,16 @@ fn steady_difference(windows: &Windows<'_>, kind: Difference, (shapes, seconds):
 
 /// The shape of each window. Those of the series before hold as long as windows and start timestamps are the same.
 fn shapes<'b>(windows: &Windows<'_>, starts: &[i64], buffers: &'b mut Buffers) -> &'b [Shape] {
-    let known = buffers.same_windows && !buffers.shapes.is_empty() && starts.is_empty() && !buffers.shapes_have_starts;
+    let plain = starts.is_empty() && windows.floats.before.is_empty();
+    let known = buffers.same_windows && !buffers.shapes.is_empty() && plain && !buffers.shapes_are_own;
     if !known {
         buffers.shapes.clear();
         buffers.shapes.extend((0..windows.frame.steps).map(|step| {
             let window = windows.floats_at(step);
-            let times = (&windows.floats.times[..], starts);
+            let times = (&windows.floats.times[..], starts, &windows.floats.before[..]);
             if window.is_empty() { Shape::default() } else { Shape::new(windows, step, &window, times) }
         }));
-        buffers.shapes_have_starts = !starts.is_empty();
+        buffers.shapes_are_own = !plain;
     }
     &buffers.shapes
 }
@@ -227,17 +229,6 @@ pub(super) fn started_anew(times: &[i64], starts: &[i64], at: usize) -> bool {
     start_means_reset((times[at - 1], *before), (times[at], *start))
 }
 
-/// Whether a start timestamp means a reset since the sample before. Samples are (time, start). A start that is unknown
-/// (0), at or after its own sample, or before the other sample says nothing. One exactly at the other sample is how
-/// deltas are written, but also how counters of unknown start are: the start of the other sample tells them apart.
-pub(super) fn start_means_reset(before: (i64, i64), now: (i64, i64)) -> bool {
-    let (start, previous) = (now.1, before.0);
-    if start == 0 || start >= now.0 || start < previous {
-        return false;
-    }
-    start > previous || (before.1 <= previous && before.1 != 0 && before.1 != previous)
-}
-
 /// Positions of samples whose start lies before the sample in front of them, though that began at another time.
 fn overlaps(times: &[i64], starts: &[i64]) -> Vec<usize> {
     (1..starts.len())
@@ -274,7 +265,7 @@ fn histogram_difference(windows: &Windows<'_>, kind: Difference, cells: &mut Cel
             continue;
         }
         let starts: &[i64] = if kind.counter { &samples.starts } else { &[] };
-        let shape = Shape::new(windows, step, &window, (&samples.times, starts));
+        let shape = Shape::new(windows, step, &window, (&samples.times, starts, &samples.before));
         let mut result = None;
         if window.len() > 1 {
             let Some(difference) = between(windows, &window, kind, &resets, notes) else { continue };

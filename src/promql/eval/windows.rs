@@ -25,6 +25,8 @@ pub(super) struct FloatSamples {
     pub(super) values: Vec<f64>,
     /// Empty where no start timestamp is known or none is asked for.
     pub(super) starts: Vec<i64>,
+    /// How many samples stand before each position, where entries stand for several; else empty.
+    pub(super) before: Vec<u64>,
 }
 
 /// The histograms of a series, without staleness markers.
@@ -33,6 +35,16 @@ pub(super) struct HistogramSamples {
     pub(super) times: Vec<i64>,
     pub(super) values: Vec<Arc<Histogram>>,
     pub(super) starts: Vec<i64>,
+    pub(super) before: Vec<u64>,
+}
+
+/// How many samples the entries of a window stand for.
+#[inline]
+pub(super) fn samples_in(window: &Range<usize>, before: &[u64]) -> usize {
+    match (before.get(window.start), before.get(window.end)) {
+        (Some(start), Some(end)) => (end - start) as usize,
+        _ => window.len(),
+    }
 }
 
 /// The samples of one series, and which of them each step sees.
@@ -67,6 +79,13 @@ impl Windows<'_> {
     #[inline]
     pub(super) fn histograms_at(&self, step: usize) -> Range<usize> {
         self.histogram_bounds.get(step).map_or(0..0, |bounds| bounds.start as usize..bounds.end as usize)
+    }
+
+    /// How many floats and histograms a step sees, also through entries that stand for several.
+    #[inline]
+    pub(super) fn samples_at(&self, step: usize) -> (usize, usize) {
+        let floats = samples_in(&self.floats_at(step), &self.floats.before);
+        (floats, samples_in(&self.histograms_at(step), &self.histograms.before))
     }
 
     /// For functions whose time grows with the samples of each window: whether the query is to stop.
@@ -273,6 +292,19 @@ impl FloatSamples {
     }
 }
 
+/// Counts the samples before each position from weights; nothing where there are none.
+fn count_before(weights: &[u32], before: &mut Vec<u64>) {
+    before.clear();
+    if !weights.is_empty() {
+        before.push(0);
+        let mut total = 0;
+        before.extend(weights.iter().map(|weight| {
+            total += u64::from(*weight);
+            total
+        }));
+    }
+}
+
 /// Whether the name ends as that of a counter does.
 fn named_as_counter(metric: &str) -> bool {
     ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| metric.ends_with(suffix))
@@ -283,6 +315,7 @@ pub(super) fn split(column: &mut Column, floats: &mut FloatSamples, histograms: 
     histograms.times.clear();
     histograms.values.clear();
     histograms.starts.clear();
+    histograms.before.clear();
     // In blocks, because a loop that may end at each value does not run wide.
     let any_stale =
         |values: &[f64]| values.chunks(256).any(|block| block.iter().fold(false, |any, value| any | is_stale(*value)));
@@ -290,28 +323,35 @@ pub(super) fn split(column: &mut Column, floats: &mut FloatSamples, histograms: 
         std::mem::swap(&mut column.times, &mut floats.times);
         std::mem::swap(&mut column.values, &mut floats.values);
         std::mem::swap(&mut column.starts, &mut floats.starts);
+        count_before(&column.weights, &mut floats.before);
         column.clear();
         return;
     }
     floats.times.clear();
     floats.values.clear();
     floats.starts.clear();
+    let (mut float_weights, mut histogram_weights) = (Vec::new(), Vec::new());
     for (at, (time, value)) in column.times.iter().zip(&column.values).enumerate() {
         let start = column.starts.get(at).copied();
+        let weight = column.weights.get(at).copied();
         match column.histograms.get(at).and_then(Option::as_ref) {
             Some(histogram) if !histogram.is_stale() => {
                 histograms.times.push(*time);
                 histograms.values.push(histogram.clone());
                 histograms.starts.extend(start);
+                histogram_weights.extend(weight);
             }
             None if !is_stale(*value) => {
                 floats.times.push(*time);
                 floats.values.push(*value);
                 floats.starts.extend(start);
+                float_weights.extend(weight);
             }
             _ => {}
         }
     }
+    count_before(&float_weights, &mut floats.before);
+    count_before(&histogram_weights, &mut histograms.before);
 }
 
 /// The results of a subquery as samples. Explicit reset hints say something about neighbours that a grid of steps may

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::disk::Disk;
-use crate::codec::{chunk, rollup};
+use crate::codec::chunk;
+use crate::codec::rollup::{self, Need};
 use crate::promql::source::Column;
 
 use super::cache::Cache;
-use super::job::Walk;
 use super::manifest::{self, Found};
+use super::points::Points;
 use super::reader::{Block, BlockError, decode};
 use super::ulid::Ulid;
+use super::walk::Walk;
 
 /// What a metric or a codec takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,9 +107,11 @@ impl Audit {
         let parsed = chunk::header(bytes).and_then(|header| {
             let codec = chunk::codec_name(bytes)?;
             if codec == rollup::NAME {
-                let mut points = Vec::new();
-                rollup::decode(bytes, i64::MIN, i64::MAX, &mut points)?;
-                points.iter().for_each(|point| column.push_float(point.last_time, 0, point.last));
+                let mut points = Points::default();
+                points.decode(bytes, (i64::MIN, i64::MAX), Need::All)?;
+                let ends = points.floats.iter().map(|point| point.end_time);
+                let ends = ends.chain(points.histograms.iter().map(|point| point.last_time));
+                ends.for_each(|end| column.push_float(end, 0, 0.0));
             } else {
                 decode(bytes, i64::MIN, i64::MAX, &mut column)?;
             }

@@ -46,6 +46,9 @@ pub(super) fn push(to: &mut Column, from: &Column, at: usize) {
         Some(histogram) => to.push_histogram(time, start, Arc::clone(histogram)),
         None => to.push_float(time, start, from.values[at]),
     }
+    if let Some(weight) = from.weights.get(at) {
+        to.weigh_last(*weight);
+    }
 }
 
 /// Seals the samples `from..to` of a column into chunks: runs of floats and of histograms apart.

@@ -13,30 +13,41 @@ mod audit;
 mod cache;
 mod columns;
 mod format;
+mod groups;
 mod index;
 mod job;
 mod manifest;
+mod merging;
+mod points;
+mod policy;
 mod reader;
+mod reading;
 mod rolling;
 mod shelf;
 mod tier;
 mod tombstones;
+mod trimming;
 mod ulid;
 mod version;
+mod walk;
 mod window;
 mod writer;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tier_tests;
 
 pub use audit::{Audit, Usage, audit, check_manifest, open_all};
 pub use cache::Cache;
 pub use columns::merge;
 pub use format::Meta;
-pub use job::{Done, Job, Policy};
+pub use job::{Done, Job};
+pub use policy::{CLASSES_MAX, Class, Policy};
 pub use reader::{Block, BlockError};
+pub use reading::Spans;
 pub use shelf::{Blocks, Warnings};
-pub use tier::{Shape, TIER_MS, is_dense, shape_of};
+pub use tier::{Asked, Shape, TIER_MS, asked_of};
 pub use tombstones::Deletion;
 pub use ulid::Ulid;
 pub use version::{Quarantined, Remarks, Selected, Series, Version, Wanted};

@@ -6,20 +6,21 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use crate::base::disk::{Disk, File};
 use crate::codec::chunk::{self, Target};
-use crate::codec::rollup::{self, Point};
+use crate::codec::rollup::Need;
 use crate::codec::{CodecError, bytes};
 use crate::promql::source::Column;
 
 use super::cache::{Cache, Cached, Unit};
 use super::format::{FOOTER_MAX, Footer, HEAD_LEN, MAGIC, Meta, Part, TAIL_LEN, VERSION, unwrap_section};
 use super::index::{ChunkRef, Index};
+use super::points::Points;
 
 /// Why a block, or a part of it, cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,10 @@ pub struct Block {
     damaged: Mutex<BTreeSet<u32>>,
     /// A merge with it failed: it is left alone until the next opening.
     unmergeable: AtomicBool,
+    /// Classes of retention, by bit, of which it is known to have no series that should be gone.
+    trimmed: AtomicU64,
+    /// Rolling it up gave nothing that any rule keeps.
+    barren: AtomicBool,
 }
 
 impl Block {
@@ -81,8 +86,9 @@ impl Block {
         }
         let footer = Footer::decode(&body).map_err(|error| damaged(start, error.0))?;
         let (meta, path, cache) = (footer.meta.clone(), path.to_owned(), Arc::clone(cache));
-        let (held, damaged, unmergeable) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        Ok(Self { meta, footer, path, file, len, cache, held, damaged, unmergeable })
+        let (held, damaged) = (Mutex::default(), Mutex::default());
+        let (unmergeable, barren, trimmed) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
+        Ok(Self { meta, footer, path, file, len, cache, held, damaged, unmergeable, trimmed, barren })
     }
 
     pub fn meta(&self) -> &Meta {
@@ -117,6 +123,22 @@ impl Block {
 
     pub(super) fn set_unmergeable(&self) {
         self.unmergeable.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn trimmed(&self) -> u64 {
+        self.trimmed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_trimmed(&self, classes: u64) {
+        self.trimmed.fetch_or(classes, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_barren(&self) -> bool {
+        self.barren.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_barren(&self) {
+        self.barren.store(true, Ordering::Relaxed);
     }
 
     /// Whether any sample may lie in the range.
@@ -245,14 +267,14 @@ impl Block {
         Ok(())
     }
 
-    /// The rolled-up points of a series of a tier block.
-    pub(super) fn points(&self, series: u32, mint: i64, maxt: i64) -> Result<Vec<Point>, BlockError> {
+    /// The rolled-up points of a series of a tier block that end in the range, with the numbers that are needed.
+    pub(super) fn points(&self, series: u32, (mint, maxt): (i64, i64), need: Need) -> Result<Points, BlockError> {
         let index = self.index()?;
-        let mut points = Vec::new();
+        let mut points = Points::default();
         for at in self.chunks(&index, series, (mint, maxt))? {
             let page = self.page(&index, at.page)?;
             let bytes = self.chunk_bytes(&page, at)?;
-            rollup::decode(bytes, mint, maxt, &mut points).map_err(|error| self.broken(0, error.0))?;
+            points.decode(bytes, (mint, maxt), need).map_err(|error| self.broken(0, error.0))?;
         }
         Ok(points)
     }

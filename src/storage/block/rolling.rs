@@ -1,63 +1,152 @@
-//! The job that rolls a raw block up into a block of the tier.
+//! The jobs that make tier blocks: rolling raw blocks up, and joining what is left when those are gone.
 
 use std::io;
 use std::sync::Arc;
 
 use crate::base::clock::Millis;
-use crate::codec::rollup;
 use crate::promql::source::Column;
 
-use super::job::{Done, Walk};
+use super::columns::merge;
+use super::format::Meta;
+use super::groups::{Group, Role};
+use super::job::Done;
+use super::merging::{concatenate, io};
+use super::points::Points;
+use super::policy::Policy;
 use super::reader::{Block, BlockError, decode};
 use super::shelf::Blocks;
-use super::tier::TIER_MS;
+use super::ulid::Ulid;
 use super::version::Version;
-use super::window::WINDOW_MS;
+use super::walk::Walks;
+use super::window::{WINDOW_MS, window_of};
 
-/// Points in a chunk: five days.
-const CHUNK_POINTS: usize = 7_200;
+/// Windows of a tier pay while their samples are there too, if they hold at least this many on average.
+const SAMPLES_MIN: u64 = 24;
 
-/// A raw block that is long enough, alone in its time, and has no tier block yet.
-pub(super) fn due(version: &Version) -> Option<Arc<Block>> {
-    let raw = version.blocks().iter().enumerate().filter(|(_, block)| block.meta().resolution == 0);
-    let mut due = raw.filter(|(place, block)| {
-        let meta = block.meta();
-        let long = meta.max_time.saturating_sub(meta.min_time) > WINDOW_MS;
-        long && block.is_mergeable() && version.is_alone(*place) && version.rollup_of(*place).is_none()
-    });
-    due.next().map(|(_, block)| Arc::clone(block))
+/// Width of the windows of time whose orphans become one block.
+const JOIN_MS: i64 = 12 * WINDOW_MS;
+
+/// Blocks that are joined at once: each is named in the new one.
+const JOIN_MAX: usize = 256;
+
+/// The blocks of a group that can be read.
+pub(super) fn members(version: &Version, group: &Group) -> Vec<Arc<Block>> {
+    group.members.iter().filter_map(|place| version.blocks().get(*place as usize).cloned()).collect()
 }
 
-pub(super) fn run(blocks: &Blocks, now: Millis, source: &Block) -> Result<Done, BlockError> {
-    let io = |error: io::Error| BlockError::Io { path: "a tier block".to_owned(), error };
-    let mut writer = blocks.writer(now, source.meta().level, TIER_MS, vec![source.meta().id]).map_err(io)?;
-    let graves = blocks.version().graves_of(source.meta().id);
-    let mut walk = Walk::visible(source, graves)?;
+/// Widths of the tiers that a group should have and has not.
+pub(super) fn due(version: &Version, group: &Group, policy: &Policy) -> Vec<i64> {
+    let blocks = members(version, group);
+    if !group.whole || blocks.iter().any(|block| !block.is_mergeable() || block.is_barren()) {
+        return Vec::new();
+    }
+    let wanted = |width: &i64| {
+        let kept = !policy.is_over(*width, group.max_time);
+        kept && group.tier(*width).is_none() && (pays(&blocks, *width) || policy.is_leaving(*width, group.max_time))
+    };
+    policy.tiers.iter().copied().filter(wanted).collect()
+}
+
+/// Whether windows of a width hold so many samples that queries gain by them.
+fn pays(blocks: &[Arc<Block>], width: i64) -> bool {
+    let metas = || blocks.iter().map(|block| block.meta());
+    let samples: u64 = metas().map(|meta| meta.samples).sum();
+    let series = metas().map(|meta| meta.series).max().unwrap_or(0).max(1);
+    let span =
+        metas().map(|meta| meta.max_time).max().unwrap_or(0) - metas().map(|meta| meta.min_time).min().unwrap_or(0);
+    let windows = (span.unsigned_abs() / width.max(1).unsigned_abs()).max(1);
+    samples >= SAMPLES_MIN.saturating_mul(windows).saturating_mul(series)
+}
+
+pub(super) fn run(
+    blocks: &Blocks,
+    now: Millis,
+    (group, widths): (&[Arc<Block>], &[i64]),
+    policy: &Policy,
+) -> Result<Done, BlockError> {
+    let sources: Vec<Ulid> = group.iter().map(|block| block.meta().id).collect();
+    let newest = group.iter().map(|block| block.meta().max_time).max().unwrap_or(i64::MIN);
+    let level = group.iter().map(|block| block.meta().level).max().unwrap_or(0);
+    let writer = |width: &i64| Ok((*width, blocks.writer(now, level, *width, sources.clone()).map_err(io)?));
+    let mut writers = widths.iter().map(writer).collect::<Result<Vec<_>, BlockError>>()?;
+    let version = blocks.version();
+    let mut walks = Walks::new(&version, group)?;
     let mut column = Column::default();
-    while let Some(labels) = walk.labels().cloned() {
+    while let Some((labels, runs)) = walks.next()? {
         column.clear();
-        for bytes in walk.take()? {
-            decode(&bytes, i64::MIN, i64::MAX, &mut column).map_err(|error| io(io::Error::other(error)))?;
+        for (_, chunks) in runs {
+            let mut part = Column::default();
+            for bytes in &chunks {
+                let decoded = decode(bytes, i64::MIN, i64::MAX, &mut part);
+                decoded.map_err(|error| io(io::Error::other(error)))?;
+            }
+            merge(&mut column, &mut part);
         }
-        // Histograms and start times are only in raw samples.
-        let plain = column.histograms.iter().all(Option::is_none) && column.starts.iter().all(|start| *start == 0);
-        let points = plain.then(|| rollup::roll(&column.times, &column.values, TIER_MS)).flatten();
-        let mut chunks = Vec::new();
-        for points in points.unwrap_or_default().chunks(CHUNK_POINTS) {
-            let mut bytes = Vec::new();
-            rollup::encode(points, &mut bytes);
-            chunks.push(bytes);
-        }
-        if !chunks.is_empty() {
-            writer.add(&labels, &chunks).map_err(io)?;
+        for (width, writer) in &mut writers {
+            if policy.is_series_over(&labels, *width, newest) {
+                continue;
+            }
+            let points = Points::roll(&column, *width);
+            if !points.is_empty() {
+                writer.add(&labels, &points.encode()).map_err(io)?;
+            }
         }
     }
-    let added: Vec<_> = writer.finish().map_err(io)?.into_iter().collect();
-    if added.is_empty() {
-        source.set_unmergeable();
+    let mut added = Vec::new();
+    for (_, writer) in writers {
+        added.extend(writer.finish().map_err(io)?);
     }
-    blocks.publish(&added, &[])?;
-    let bytes_after = added.iter().map(|(_, len)| len).sum();
-    let added = added.iter().map(|(meta, _)| meta.id).collect();
-    Ok(Done { removed: Vec::new(), added, bytes_before: 0, bytes_after })
+    if added.len() < widths.len() {
+        // No rule keeps anything of it: asking again would give the same.
+        group.iter().for_each(|block| block.set_barren());
+    }
+    let stale = version.with_roles().filter(|(role, block)| {
+        let meta = block.meta();
+        *role == Role::Stale && widths.contains(&meta.resolution) && meta.sources.iter().any(|id| sources.contains(id))
+    });
+    let removed: Vec<Ulid> = stale.map(|(_, block)| block.meta().id).collect();
+    blocks.publish(&added, &removed)?;
+    Ok(Done::replaced(&version, &added, removed))
+}
+
+/// Tier blocks without raw ones that should become one: those that share time, as late samples leave them, and those of
+/// one day.
+pub(super) fn joinable(version: &Version) -> Option<Vec<Arc<Block>>> {
+    let orphans = || version.with_roles().filter(|(role, block)| *role == Role::Orphan && block.is_mergeable());
+    let mut widths: Vec<i64> = orphans().map(|(_, block)| block.meta().resolution).collect();
+    widths.sort_unstable();
+    widths.dedup();
+    for width in widths {
+        let mut run: Vec<Arc<Block>> = Vec::new();
+        let mut end = i64::MIN;
+        for (_, block) in orphans().filter(|(_, block)| block.meta().resolution == width) {
+            let meta: &Meta = block.meta();
+            let day = |block: &Arc<Block>| {
+                let (first, last) = (block.meta().min_time, block.meta().max_time);
+                Some(window_of(first, JOIN_MS)).filter(|day| *day == window_of(last, JOIN_MS))
+            };
+            let near = run.last().is_some_and(|last| day(last).is_some() && day(last) == day(block));
+            if run.len() >= JOIN_MAX || !(near || meta.min_time <= end.saturating_add(width)) {
+                if run.len() > 1 {
+                    return Some(run);
+                }
+                run.clear();
+                end = i64::MIN;
+            }
+            end = end.max(meta.max_time);
+            run.push(Arc::clone(block));
+        }
+        if run.len() > 1 {
+            return Some(run);
+        }
+    }
+    None
+}
+
+pub(super) fn join(blocks: &Blocks, now: Millis, sources: &[Arc<Block>]) -> Result<Done, BlockError> {
+    let removed: Vec<Ulid> = sources.iter().map(|block| block.meta().id).collect();
+    let added: Vec<(Meta, u64)> = concatenate(blocks, now, sources, removed.clone())?.into_iter().collect();
+    let version = blocks.version();
+    blocks.publish(&added, &removed)?;
+    Ok(Done::replaced(&version, &added, removed))
 }

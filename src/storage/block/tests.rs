@@ -55,11 +55,16 @@ fn read_wanted(blocks: &Blocks, matchers: &[Matcher], wanted: Wanted) -> (Vec<(L
     let selected = version.select(matchers, wanted, &mut remarks);
     let read = |series: &Series| {
         let mut column = Column::default();
-        version.read(series, wanted, &mut column, &mut remarks);
+        version.read(series, (wanted, &[]), &mut column, &mut remarks);
         (series.labels.clone(), column)
     };
     let all = selected.series.iter().map(read).collect();
     (all, remarks.warnings)
+}
+
+/// Raw samples stay from a time on, and no windows are made.
+fn raw_from(raw: i64) -> Policy {
+    Policy { tiers: vec![], classes: vec![Class { matchers: vec![], raw, tiers: vec![] }], bytes_max: None }
 }
 
 #[track_caller]
@@ -167,7 +172,7 @@ fn merging_keeps_every_sample_and_the_newest_of_two() {
     let (odd, _) = read(&blocks, &[matcher(MatchOp::Equal, "host", "h009")], ALL);
     assert_eq!(odd[0].1.values, [-1.0, -2.0]);
     let files = std::fs::read_dir(folder.path()).unwrap().count();
-    assert_eq!(files, 4, "two blocks, one for the tier, and the manifest");
+    assert_eq!(files, 5, "two blocks, each with one of windows, and the manifest");
 }
 
 #[test]
@@ -176,13 +181,13 @@ fn expired_blocks_go_and_leftovers_of_a_crash_are_swept() {
     let (blocks, _) = open(folder.path());
     flush(&blocks, 2, T, T + 4 * WINDOW_MS);
     let pinned = blocks.version();
-    let job = blocks.next_job(&Policy { oldest: Some(T + 2 * WINDOW_MS + 1), ..Policy::default() }).unwrap();
+    let job = blocks.next_job(&raw_from(T + 2 * WINDOW_MS + 1)).unwrap();
     assert_eq!(job.run(&blocks, T).unwrap().removed.len(), 2);
     assert_eq!(blocks.version().bounds(), Some((T + 2 * WINDOW_MS + 1_000, T + 4 * WINDOW_MS)));
     let (mut remarks, wanted) = (Remarks::default(), Wanted::raw(i64::MIN, i64::MAX));
     let selected = pinned.select(&[], wanted, &mut remarks);
     let mut column = Column::default();
-    pinned.read(&selected.series[0], wanted, &mut column, &mut remarks);
+    pinned.read(&selected.series[0], (wanted, &[]), &mut column, &mut remarks);
     assert_eq!((column.len(), remarks), (4 * 7_200, Remarks::default()), "a reader keeps what it began with");
     let one = blocks.version().blocks()[1].len();
     let job = blocks.next_job(&Policy { bytes_max: Some(one), ..Policy::default() }).unwrap();
@@ -238,52 +243,4 @@ fn an_audit_accounts_for_every_sample_and_finds_damage() {
         "{:?}",
         found.faults
     );
-}
-
-#[test]
-fn a_tier_stands_for_raw_samples_where_it_is_exact_and_outlives_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let (blocks, _) = open(folder.path());
-    let base = T - T.rem_euclid(4 * WINDOW_MS);
-    for window in 0..5 {
-        flush(&blocks, 3, base + window * WINDOW_MS, base + (window + 1) * WINDOW_MS);
-    }
-    while let Some(job) = blocks.next_job(&Policy::default()) {
-        job.run(&blocks, T).unwrap();
-    }
-    let resolutions: Vec<i64> = blocks.version().blocks().iter().map(|block| block.meta().resolution).collect();
-    assert_eq!(resolutions.iter().filter(|r| **r == TIER_MS).count(), 1, "{resolutions:?}");
-    let (mint, maxt) = (base + 600_001, base + 5 * WINDOW_MS);
-    let (raw, _) = read(&blocks, &[], (mint, maxt));
-    let whole = |shape| Wanted { mint, maxt, shape: Some(shape), elsewhere_from: i64::MAX };
-    type Fold = fn(&[f64]) -> f64;
-    let folds: [(Shape, Fold); 4] = [
-        (Shape::Max, |v| v.iter().copied().fold(f64::MIN, f64::max)),
-        (Shape::Min, |v| v.iter().copied().fold(f64::MAX, f64::min)),
-        (Shape::Last, |v| v[v.len() - 1]),
-        (Shape::Increase, |v| v[v.len() - 1] - v[0] + v.windows(2).filter(|w| w[1] < w[0]).map(|w| w[0]).sum::<f64>()),
-    ];
-    for (shape, fold) in folds {
-        let (rolled, warnings) = read_wanted(&blocks, &[], whole(shape));
-        assert_eq!((rolled.len(), warnings.len()), (raw.len(), 0));
-        for ((labels, samples), (_, points)) in raw.iter().zip(&rolled) {
-            assert!(points.len() < samples.len() / 3, "{shape:?} {labels}: {} points", points.len());
-            for end in (mint + 299_999..=maxt).step_by(600_000) {
-                let window = |column: &Column| {
-                    let from = column.times.partition_point(|time| *time <= end - 300_000);
-                    fold(&column.values[from..column.times.partition_point(|time| *time <= end)])
-                };
-                let (a, b) = (window(samples), window(points));
-                assert!((a - b).abs() <= a.abs() * 1e-12, "{shape:?} {labels} at {end}: {a} {b}");
-            }
-        }
-    }
-    // A block that late samples share is read raw; so is one that others have newer samples for.
-    let beside = Wanted { elsewhere_from: base + WINDOW_MS, ..whole(Shape::Max) };
-    assert_eq!(read_wanted(&blocks, &[], beside).0[0].1.len(), raw[0].1.len());
-    let job = blocks.next_job(&Policy { oldest: Some(maxt + 1), ..Policy::default() }).unwrap();
-    job.run(&blocks, T).unwrap();
-    assert_eq!(blocks.version().blocks().len(), 1, "the tier outlives the raw blocks");
-    let (left, _) = read(&blocks, &[], (mint, maxt));
-    assert_eq!(left[0].1.len(), (4 * WINDOW_MS / TIER_MS) as usize - 10);
 }

@@ -14,7 +14,6 @@ use smallvec::SmallVec;
 use crate::base::disk::Disk;
 use crate::codec::CodecError;
 use crate::codec::bytes::{Reader, put_signed, put_varint};
-use crate::codec::rollup::Point;
 use crate::model::labels::Labels;
 use crate::model::matcher::{MatchOp, Matcher};
 use crate::promql::source::Column;
@@ -160,11 +159,6 @@ impl Mask {
         let visible = |at: &usize| !self.touches(column.times[*at], column.times[*at]);
         (0..column.len()).filter(visible).for_each(|at| push(&mut kept, column, at));
         *column = kept;
-    }
-
-    /// Takes the points out of which any sample may be hidden: a point does not say which ones it was made from.
-    pub(super) fn apply_points(&self, points: &mut Vec<Point>) {
-        points.retain(|point| !self.touches(point.first_time, point.last_time));
     }
 }
 

@@ -1,4 +1,5 @@
-//! A set of live blocks as a reader sees it: finding series over all of them, reading one from all that have it.
+//! A set of live blocks as a reader sees it: finding series over all of them. What is read of a series stands in
+//! `reading`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,14 +8,13 @@ use smallvec::SmallVec;
 
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
-use crate::promql::source::Column;
 
-use super::columns::merge;
 use super::format::Meta;
+use super::groups::{Group, Role, sort_out};
 use super::index::Index;
 use super::manifest::Live;
 use super::reader::{Block, BlockError};
-use super::tier::{Shape, TIER_MS, distance, emit};
+use super::tier::Asked;
 use super::tombstones::{Deletion, Graves, Mask, Tombstone};
 use super::ulid::Ulid;
 
@@ -41,8 +41,10 @@ pub struct Version {
     /// Ascending by first time, then by age.
     blocks: Vec<Arc<Block>>,
     quarantined: Vec<Arc<Quarantined>>,
-    /// For each block: the tier block that stands for it, if it is raw and no other raw block shares its time.
-    rollups: Vec<Option<u32>>,
+    /// Raw blocks that share time, ascending.
+    pub(super) groups: Vec<Group>,
+    /// Of each block.
+    pub(super) roles: Vec<Role>,
     /// Deletions that are not carried out yet.
     tombstones: Vec<Tombstone>,
     /// For each block: those that are about it.
@@ -63,16 +65,14 @@ pub struct Remarks {
 pub struct Wanted {
     pub mint: i64,
     pub maxt: i64,
-    /// Rolled-up points may stand for samples, if they keep this.
-    pub shape: Option<Shape>,
-    /// From this time on there are samples elsewhere: blocks that reach it are read raw.
-    pub elsewhere_from: i64,
+    /// Which rolled-up points may stand for samples.
+    pub asked: Asked,
 }
 
 impl Wanted {
-    /// Raw samples only.
+    /// Raw samples, as long as there are any.
     pub fn raw(mint: i64, maxt: i64) -> Self {
-        Self { mint, maxt, shape: None, elsewhere_from: i64::MAX }
+        Self { mint, maxt, asked: Asked::RAW }
     }
 }
 
@@ -99,44 +99,38 @@ impl Version {
     ) -> Self {
         blocks.sort_by_key(|block| (block.meta().min_time, block.meta().id));
         let graves = blocks.iter().map(|block| Graves::of(&tombstones, block.meta().id)).collect();
-        let rollups = vec![None; blocks.len()];
-        let mut version = Self { rollups, blocks, quarantined, tombstones, graves, sequence };
-        let tier_of = |raw: &Arc<Block>| {
-            let stands_for =
-                |block: &Arc<Block>| block.meta().resolution > 0 && block.meta().sources == [raw.meta().id];
-            version.blocks.iter().position(stands_for).map(|place| place as u32)
-        };
-        let rollups = version.blocks.iter().enumerate().map(|(place, block)| {
-            if block.meta().resolution == 0 && version.is_alone(place) { tier_of(block) } else { None }
-        });
-        version.rollups = rollups.collect();
-        version
+        let readable: Vec<&Meta> = blocks.iter().map(|block| block.meta()).collect();
+        let lost: Vec<&Meta> = quarantined.iter().map(|block| &block.meta).collect();
+        let (groups, roles) = sort_out(&readable, &lost);
+        Self { blocks, quarantined, groups, roles, tombstones, graves, sequence }
     }
 
-    /// Whether no other raw block, readable or not, shares the time of this one.
-    pub(super) fn is_alone(&self, place: usize) -> bool {
-        let Some(own) = self.blocks.get(place).map(|block| block.meta()) else { return false };
-        let others = self.blocks.iter().map(|block| block.meta()).chain(self.quarantined.iter().map(|q| &q.meta));
-        let mut near = others.filter(|meta| {
-            meta.resolution == 0
-                && meta.id != own.id
-                && meta.min_time <= own.max_time.saturating_add(TIER_MS)
-                && meta.max_time >= own.min_time.saturating_sub(TIER_MS)
-        });
-        // Neighbours may touch, if they do so between windows.
-        let window = |time: i64| time.saturating_sub(1).div_euclid(TIER_MS);
-        near.all(|meta| window(meta.max_time) < window(own.min_time) || window(meta.min_time) > window(own.max_time))
+    /// The role of the block at a place.
+    pub(super) fn role(&self, place: u32) -> Role {
+        self.roles.get(place as usize).copied().unwrap_or(Role::Stale)
     }
 
-    /// The tier block that stands for a raw one.
-    pub(super) fn rollup_of(&self, place: usize) -> Option<u32> {
-        self.rollups.get(place).copied().flatten()
+    /// Blocks with their roles.
+    pub(super) fn with_roles(&self) -> impl Iterator<Item = (Role, &Arc<Block>)> {
+        self.roles.iter().copied().zip(&self.blocks)
     }
 
-    /// Tier blocks of which the raw block is gone.
-    fn is_orphan(&self, block: &Block) -> bool {
-        let alive = |id: &Ulid| self.blocks.iter().any(|b| b.meta().id == *id && b.meta().resolution == 0);
-        block.meta().resolution > 0 && !block.meta().sources.iter().any(alive)
+    /// Tier blocks that were made from any of these raw blocks: when those change, these go with them.
+    pub fn tiers_of(&self, raw: &[Ulid]) -> Vec<Ulid> {
+        let tiers = self.blocks.iter().map(|block| block.meta()).filter(|meta| meta.resolution > 0);
+        tiers.filter(|meta| meta.sources.iter().any(|id| raw.contains(id))).map(|meta| meta.id).collect()
+    }
+
+    /// Whether a reader has to look into a block for series.
+    fn is_looked_into(&self, place: u32, asked: Asked) -> bool {
+        match self.role(place) {
+            Role::Raw(_) | Role::Orphan => true,
+            Role::Stale => false,
+            Role::Tier(group) => self.groups.get(group as usize).is_some_and(|group| {
+                let exact = group.tiers.iter().find(|(resolution, _)| asked.fits(*resolution));
+                group.lost_series || exact.is_some_and(|(_, exact)| *exact == place)
+            }),
+        }
     }
 
     pub fn blocks(&self) -> &[Arc<Block>] {
@@ -193,7 +187,7 @@ impl Version {
     }
 
     /// What is hidden of a series in a block.
-    fn mask(&self, place: u32, labels: &Labels) -> Mask {
+    pub(super) fn mask(&self, place: u32, labels: &Labels) -> Mask {
         let graves = self.graves.get(place as usize).filter(|graves| !graves.is_empty());
         graves.map_or_else(Mask::default, |graves| graves.mask(labels))
     }
@@ -214,27 +208,18 @@ impl Version {
         Some((raw().map(|b| b.meta().min_time).min()?, raw().map(|b| b.meta().max_time).max()?))
     }
 
-    fn raw(&self, mint: i64, maxt: i64) -> impl Iterator<Item = (u32, &Arc<Block>)> {
+    /// Blocks that have to be looked into for series with samples in a range.
+    fn looked_into(&self, mint: i64, maxt: i64, asked: Asked) -> impl Iterator<Item = (u32, &Arc<Block>)> {
         let blocks = self.blocks.iter().enumerate().map(|(place, block)| (place as u32, block));
-        blocks.filter(move |(_, block)| block.meta().resolution == 0 && block.overlaps(mint, maxt))
+        blocks.filter(move |(place, block)| block.overlaps(mint, maxt) && self.is_looked_into(*place, asked))
     }
 
     /// The series that fulfil all matchers and have samples in the range, ascending by labels. What cannot be read is
     /// named in `notes`.
     pub fn select(&self, matchers: &[Matcher], wanted: Wanted, remarks: &mut Remarks) -> Selected {
-        let Wanted { mint, maxt, shape, .. } = wanted;
+        let Wanted { mint, maxt, asked } = wanted;
         let (mut found, mut pins) = (Vec::new(), Vec::new());
-        let rolled = self.raw(mint, maxt).filter_map(|(place, _)| self.rollup_of(place as usize));
-        let rolled: Vec<u32> = rolled.filter(|_| shape.is_some()).collect();
-        let places = self.blocks.iter().enumerate().map(|(place, block)| (place as u32, block));
-        for (place, block) in places.filter(|(_, block)| block.overlaps(mint, maxt)) {
-            let orphan = self.is_orphan(block);
-            if block.meta().resolution > 0 && !orphan && !rolled.contains(&place) {
-                continue;
-            }
-            if orphan {
-                remarks.infos.insert("older samples are answered from windows of 1 min".to_owned());
-            }
+        for (place, block) in self.looked_into(mint, maxt, asked) {
             let before = found.len();
             match self.find_in(place, matchers, (mint, maxt), &mut found) {
                 Ok(index) => pins.push(index),
@@ -258,64 +243,9 @@ impl Version {
         Selected { series, _pins: pins }
     }
 
-    /// Appends the samples of a series that are wanted, as for `select`, to a cleared column. What cannot be read is
-    /// named in the remarks. Answers the distance of the raw samples for which points stand, if any do: for an increase
-    /// the caller has to see that all samples together are dense, and else read raw ones.
-    pub fn read(&self, series: &Series, wanted: Wanted, column: &mut Column, remarks: &mut Remarks) -> Option<f64> {
-        let Wanted { mint, maxt, .. } = wanted;
-        let mut closest = None;
-        for (place, number) in &series.parts {
-            let Some(block) = self.blocks.get(*place as usize) else { continue };
-            let mask = self.mask(*place, &series.labels);
-            if block.meta().resolution > 0 {
-                if self.is_orphan(block) {
-                    let mut part = Column::default();
-                    if let Ok(mut points) = block.points(*number, mint, maxt) {
-                        mask.apply_points(&mut points);
-                        emit(&points, wanted.shape.filter(|s| *s != Shape::Increase).unwrap_or(Shape::Last), &mut part);
-                    }
-                    merge(column, &mut part);
-                }
-                continue;
-            }
-            if let Some((mut part, distance)) = self.rolled(series, *place, wanted) {
-                closest = Some(closest.map_or(distance, |closest: f64| closest.min(distance)));
-                merge(column, &mut part);
-                continue;
-            }
-            let mut failures = Vec::new();
-            let mut part = Column::default();
-            let into = if column.is_empty() && mask.is_empty() { &mut *column } else { &mut part };
-            if let Err(error) = block.read(*number, (mint, maxt), into, &mut failures) {
-                failures.push(error);
-            }
-            remarks.warnings.extend(failures.iter().map(|error| note(block, error)));
-            mask.apply(&mut part);
-            merge(column, &mut part);
-        }
-        closest
-    }
-
-    /// The samples that stand for a raw block's, if they do so exactly, and the distance of those.
-    fn rolled(&self, series: &Series, place: u32, wanted: Wanted) -> Option<(Column, f64)> {
-        let (shape, tier) = (wanted.shape?, self.rollup_of(place as usize)?);
-        if self.blocks.get(place as usize)?.meta().max_time >= wanted.elsewhere_from.saturating_sub(TIER_MS) {
-            return None;
-        }
-        if !self.mask(place, &series.labels).is_empty() {
-            // Points were made from samples that are deleted since.
-            return None;
-        }
-        let (_, number) = series.parts.iter().find(|(place, _)| *place == tier)?;
-        // What is damaged here is not missed: raw samples are read in its place.
-        let points = self.blocks.get(tier as usize)?.points(*number, wanted.mint, wanted.maxt).ok()?;
-        let mut part = Column::default();
-        (!points.is_empty() && emit(&points, shape, &mut part)).then(|| (part, distance(&points)))
-    }
-
     /// Calls `visit` with each label name of each block that touches the range; names repeat between blocks.
     pub fn label_names(&self, mint: i64, maxt: i64, mut visit: impl FnMut(&str)) {
-        for (place, block) in self.raw(mint, maxt) {
+        for (place, block) in self.looked_into(mint, maxt, Asked::RAW) {
             // Damage shows in `select`, which can say so.
             if self.is_buried(place) {
                 let _ = self.each_visible(place, |labels| labels.iter().for_each(|(name, _)| visit(name)));
@@ -327,7 +257,7 @@ impl Version {
 
     /// Calls `visit` with each value of a label in each block that touches the range; values repeat between blocks.
     pub fn label_values(&self, name: &str, mint: i64, maxt: i64, mut visit: impl FnMut(&str)) {
-        for (place, block) in self.raw(mint, maxt) {
+        for (place, block) in self.looked_into(mint, maxt, Asked::RAW) {
             // Damage shows in `select`, which can say so.
             if self.is_buried(place) {
                 let _ = self.each_visible(place, |labels| labels.get(name).into_iter().for_each(&mut visit));
@@ -376,7 +306,7 @@ impl Version {
     }
 }
 
-fn note(block: &Block, error: &BlockError) -> String {
+pub(super) fn note(block: &Block, error: &BlockError) -> String {
     let Meta { id, min_time, max_time, .. } = block.meta();
     format!("part of block {id} ({min_time} to {max_time} ms) was left out: {error}")
 }

@@ -1,0 +1,92 @@
+//! What a reader sees of a series in memory.
+
+use std::sync::Arc;
+
+use crate::codec::CodecError;
+use crate::promql::source::Column;
+
+use super::column::{Chunk, Points};
+use super::late::{LateSample, merged};
+use super::series::HistogramSample;
+
+/// What a reader takes out of a series under the lock; decoding comes after.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    pub chunks: Vec<Chunk>,
+    pub open: Points,
+    pub late: Vec<LateSample>,
+    pub histograms: Vec<HistogramSample>,
+}
+
+/// Samples that are closer than this are one span: about what windows of a tier are wide.
+const SPAN_GAP_MS: i64 = 60_000;
+
+impl Snapshot {
+    /// The times that it has samples at, as spans, ascending and apart.
+    pub(super) fn spans(&self) -> Vec<(i64, i64)> {
+        let mut spans: Vec<(i64, i64)> = self.chunks.iter().map(|chunk| (chunk.first, chunk.last)).collect();
+        spans.extend(self.open.times.first().copied().zip(self.open.times.last().copied()));
+        spans.extend(self.late.iter().map(|sample| (sample.time, sample.time)));
+        spans.extend(self.histograms.iter().map(|sample| (sample.time, sample.time)));
+        spans.sort_unstable();
+        spans.dedup_by(|span, before| {
+            let near = span.0 <= before.1.saturating_add(SPAN_GAP_MS);
+            if near {
+                before.1 = before.1.max(span.1);
+            }
+            near
+        });
+        spans
+    }
+
+    /// Appends the floats in `mint..=maxt`, ascending.
+    pub(super) fn floats(&self, mint: i64, maxt: i64, points: &mut Points) -> Result<(), CodecError> {
+        let mut result = Ok(());
+        for chunk in &self.chunks {
+            result = result.and(chunk.read(mint, maxt, points));
+        }
+        if self.late.is_empty() {
+            if points.len() == 0 {
+                points.clone_from(&self.open);
+            } else {
+                for at in 0..self.open.len() {
+                    points.push(self.open.times[at], self.open.start(at), self.open.values[at]);
+                }
+            }
+            return result;
+        }
+        for at in 0..self.open.len() {
+            points.push(self.open.times[at], self.open.start(at), self.open.values[at]);
+        }
+        *points = merged(points, &self.late);
+        result
+    }
+
+    /// Appends everything in `mint..=maxt` to a cleared column.
+    pub(super) fn read(&self, mint: i64, maxt: i64, column: &mut Column) -> Result<(), CodecError> {
+        let mut points = Points {
+            times: std::mem::take(&mut column.times),
+            values: std::mem::take(&mut column.values),
+            starts: std::mem::take(&mut column.starts),
+        };
+        points.clear();
+        self.floats(mint, maxt, &mut points)?;
+        if self.histograms.is_empty() {
+            (column.times, column.values, column.starts) = (points.times, points.values, points.starts);
+            return Ok(());
+        }
+        let mut at = 0;
+        for sample in &self.histograms {
+            while at < points.len() && points.times[at] < sample.time {
+                column.push_float(points.times[at], points.start(at), points.values[at]);
+                at += 1;
+            }
+            column.push_histogram(sample.time, sample.start, Arc::clone(&sample.value));
+        }
+        while at < points.len() {
+            column.push_float(points.times[at], points.start(at), points.values[at]);
+            at += 1;
+        }
+        Ok(())
+    }
+}
