@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::app::config;
-use crate::cli::check_rules::{self, Lint};
+use crate::cli::check_rules::{self, Lint, Wanted};
 use crate::cli::verdict::{self, Answer, Verdict};
 use crate::cli::{check_data, complain};
 
@@ -29,6 +29,9 @@ pub(super) enum Check {
         /// all, duplicate-rules, none; several with commas.
         #[arg(long, value_enum, value_delimiter = ',', default_value = "duplicate-rules")]
         lint: Vec<Lint>,
+        /// A running server, such as http://127.0.0.1:9090: also name metrics that it does not have.
+        #[arg(long = "metrics-from", value_name = "URL")]
+        metrics_from: Option<String>,
         #[command(flatten)]
         answer: Answer,
     },
@@ -54,12 +57,19 @@ impl Check {
                 let verdicts: Vec<Verdict> = files.iter().map(|file| config_verdict(file, &lint)).collect();
                 verdict::tell(&verdicts, answer)
             }
-            Self::Rules { files, lint, answer } => {
+            Self::Rules { files, lint, metrics_from, answer } => {
                 if lint.contains(&Lint::TooLongScrapeInterval) {
                     complain("--lint too-long-scrape-interval is for check config");
                     return ExitCode::from(2);
                 }
-                verdict::tell(&check_rules::check(&files, &lint), answer)
+                let wanted = Wanted { lints: &lint, metrics_from: metrics_from.as_deref() };
+                match check_rules::check(&files, wanted) {
+                    Ok(verdicts) => verdict::tell(&verdicts, answer),
+                    Err(error) => {
+                        complain(&error);
+                        ExitCode::FAILURE
+                    }
+                }
             }
             Self::Alertmanager { files, answer } => {
                 let verdicts: Vec<Verdict> = files.iter().map(|file| alertmanager_verdict(file)).collect();

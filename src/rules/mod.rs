@@ -18,6 +18,7 @@ pub mod file;
 pub mod group;
 pub mod manager;
 pub mod namespaces;
+pub mod near;
 pub mod replay;
 pub mod rule;
 pub mod schedule;

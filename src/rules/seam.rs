@@ -34,6 +34,11 @@ pub trait Backend: Send + Sync {
         true
     }
 
+    /// The metric that somebody sends and that comes nearest to a name.
+    fn near_metric(&self, _name: &str) -> Option<String> {
+        None
+    }
+
     /// Whether anything was written since this was last asked. What cannot say so says no.
     fn has_changed(&self) -> bool {
         false

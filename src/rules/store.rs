@@ -14,7 +14,11 @@ use crate::model::sample::{self, Value};
 use crate::promql::ast::Expr;
 use crate::promql::eval::{self, QueryOptions, QueryValue};
 use crate::promql::source::{Column, Hints, Select, SeriesSet as _, Source};
+use crate::rules::near::near_metric;
 use crate::rules::seam::{Backend, RuleSample};
+
+/// Names among which the nearest is looked for.
+const NAMES_MAX: usize = 100_000;
 
 /// Evaluates over the store and writes to it. Rules are the operator's own work, so they do not wait behind the queries
 /// of dashboards; they have the same limit on samples.
@@ -67,6 +71,11 @@ impl Backend for StoreBackend {
     fn is_sent(&self, metric: &str, time: Millis) -> bool {
         let Ok(matcher) = Matcher::new(MatchOp::Equal, METRIC_NAME, metric) else { return true };
         !self.store.select(&[matcher], time - self.options.lookback, time).is_empty()
+    }
+
+    fn near_metric(&self, name: &str) -> Option<String> {
+        let known = self.store.label_values(METRIC_NAME, &[], (i64::MIN, i64::MAX), NAMES_MAX).items;
+        near_metric(name, known.iter().map(String::as_str)).map(str::to_owned)
     }
 
     fn has_changed(&self) -> bool {

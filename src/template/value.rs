@@ -38,6 +38,11 @@ pub trait Object: Debug + Send + Sync {
         None
     }
 
+    /// What `toJson` writes; `None` where its items or its text do.
+    fn json(&self) -> Option<serde_json::Value> {
+        None
+    }
+
     /// The number behind it, for arithmetic functions; `None` where there is none.
     fn number(&self) -> Option<f64> {
         None

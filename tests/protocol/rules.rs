@@ -155,6 +155,7 @@ fn a_rule_over_a_metric_that_nobody_sends_is_reported() {
         let shown = daemon.get("/api/v1/rules?type=alert").json()["data"]["groups"][0]["rules"][0].clone();
         if !shown["unsentMetrics"].is_null() {
             assert_eq!(shown["unsentMetrics"], serde_json::json!(["nobody_sends_me"]));
+            assert_eq!(shown["nearMetrics"], serde_json::json!({}));
             assert_eq!(shown["health"], "ok");
             break;
         }
@@ -162,6 +163,13 @@ fn a_rule_over_a_metric_that_nobody_sends_is_reported() {
         std::thread::park_timeout(std::time::Duration::from_millis(100));
     }
     assert!(daemon.get("/metrics").text().contains("novascope_rules_unsent_metrics 1"));
+    fs::write(folder.path().join("n.yml"), "groups: [{name: g, rules: [{alert: A, expr: heer > 1 or up == 0}]}]\n")
+        .unwrap();
+    let server = format!("http://{}", daemon.main);
+    let (code, _, errors) =
+        check(&["check", "rules", "--lint-fatal", "--metrics-from", &server], &folder.path().join("n.yml"));
+    assert_eq!(code, Some(3));
+    assert!(errors.contains("nobody sends the metric heer, which A names; did you mean here?"), "{errors}");
 }
 
 /// The files of rules that are shipped.

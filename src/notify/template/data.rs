@@ -110,23 +110,21 @@ impl Data {
         &self.common_labels.0
     }
 
+    pub(super) fn has_route_labels(&self) -> bool {
+        !self.route_labels.0.is_empty()
+    }
+
+    /// A label of the route, for `routeLabels`; empty where there is none.
+    pub(super) fn route_label(&self, name: &str) -> &str {
+        self.route_labels.0.get(name).map_or("", String::as_str)
+    }
+
     /// The body of Alertmanager's webhook, without the parts that belong to the group.
     pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
-        let alert = |alert: &AlertData| {
-            json!({
-                "status": status(alert.is_firing),
-                "labels": alert.labels.0,
-                "annotations": alert.annotations.0,
-                "startsAt": go_rfc3339(alert.starts_at),
-                "endsAt": if alert.ends_at == 0 { "0001-01-01T00:00:00Z".to_owned() } else { go_rfc3339(alert.ends_at) },
-                "generatorURL": alert.generator_url,
-                "fingerprint": alert.fingerprint,
-            })
-        };
         let body = json!({
             "receiver": self.receiver,
             "status": self.status(),
-            "alerts": self.alerts.iter().map(alert).collect::<Vec<_>>(),
+            "alerts": self.alerts.iter().map(AlertData::to_json).collect::<Vec<_>>(),
             "notification_reason": self.reason,
             "groupLabels": self.group_labels.0,
             "commonLabels": self.common_labels.0,
@@ -180,6 +178,19 @@ impl Object for Data {
 }
 
 impl AlertData {
+    fn to_json(&self) -> serde_json::Value {
+        let ends_at = if self.ends_at == 0 { "0001-01-01T00:00:00Z".to_owned() } else { go_rfc3339(self.ends_at) };
+        json!({
+            "status": status(self.is_firing),
+            "labels": self.labels.0,
+            "annotations": self.annotations.0,
+            "startsAt": go_rfc3339(self.starts_at),
+            "endsAt": ends_at,
+            "generatorURL": self.generator_url,
+            "fingerprint": self.fingerprint,
+        })
+    }
+
     fn of(alert: &Alert, now: Millis) -> Self {
         let is_firing = !alert.is_resolved_at(now);
         Self {
@@ -215,6 +226,10 @@ impl Object for AlertData {
 
     fn text(&self) -> String {
         format!("{{{} {}}}", status(self.is_firing), self.labels.text())
+    }
+
+    fn json(&self) -> Option<serde_json::Value> {
+        Some(self.to_json())
     }
 }
 

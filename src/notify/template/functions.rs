@@ -75,7 +75,7 @@ fn texts() -> Functions {
             _ => Err(count(1, args)),
         }),
     );
-    // Route labels are expanded before they get here.
+    // Bound to the data of a notification where a text calls it.
     add("routeLabels", Arc::new(|_| Ok(Value::from(""))));
     functions
 }
@@ -142,6 +142,7 @@ fn to_json(value: &Value) -> Result<serde_json::Value, String> {
         Value::Map(map) => Json::Object(
             map.iter().map(|(key, item)| Ok((key.to_string(), to_json(item)?))).collect::<Result<_, String>>()?,
         ),
+        Value::Object(object) if object.json().is_some() => object.json().unwrap_or_default(),
         Value::Object(object) => match object.items() {
             Some(items) if items.iter().all(|(key, _)| key.as_str().is_some()) && !items.is_empty() => Json::Object(
                 items.iter().map(|(key, item)| Ok((key.text(), to_json(item)?))).collect::<Result<_, String>>()?,

@@ -10,6 +10,7 @@ pub use data::Data;
 pub use time::{Time, go_rfc3339};
 
 use crate::base::clock::Clock;
+use crate::template::strings::one;
 use crate::template::{self, Functions, Limits, Run, TemplateError, Templates, Value};
 
 /// The templates that exist without any file, under Alertmanager's names.
@@ -41,12 +42,23 @@ impl TemplateSet {
 
     /// Expands a text of the configuration with the data of a notification.
     pub fn expand(&self, text: &str, data: &Data) -> Result<String, TemplateError> {
+        let bound;
+        let functions = if !text.contains("routeLabels") || !data.has_route_labels() {
+            &self.functions
+        } else {
+            let own = data.clone();
+            let label = move |args: &[Value]| one(args).map(|name| Value::from(own.route_label(&name)));
+            let mut all = Functions::clone(&self.functions);
+            all.insert("routeLabels", Arc::new(label));
+            bound = Arc::new(all);
+            &bound
+        };
         self.templates.expand(&Run {
             name: "",
             text,
             data: Value::Object(Arc::new(data.clone())),
             variables: &[],
-            functions: &self.functions,
+            functions,
             limits: Limits::default(),
         })
     }
@@ -87,6 +99,9 @@ impl TemplateSet {
         })
     }
 }
+
+#[cfg(test)]
+mod table;
 
 #[cfg(test)]
 pub(super) mod tests {

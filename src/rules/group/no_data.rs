@@ -21,10 +21,15 @@ const FIRST_LOOK: Millis = 5_000;
 const LOOK_EVERY: Millis = 15_000;
 const LOG_AFTER: Millis = 60_000;
 
+/// Metrics of a rule for which the one that was meant is looked for.
+const NEAR_MAX: usize = 4;
+
 /// What a rule knows about metrics that it names and nobody sends.
 #[derive(Clone, Debug, Default)]
 pub struct Unsent {
     pub metrics: Vec<Arc<str>>,
+    /// For some of them, the metric that was probably meant.
+    pub near: Vec<(Arc<str>, String)>,
     first_at: Option<Millis>,
     looked_at: Option<Millis>,
     is_logged: bool,
@@ -92,9 +97,15 @@ impl Group {
         let recorded = self.recorded.load();
         let mut names = absent::metrics(&rule.expr);
         names.retain(|name| !recorded.contains(name) && !world.backend.is_sent(name, time));
+        let is_new = self.with_state(index, |state| state.unsent.metrics != names) == Some(true);
+        let near = |name: &Arc<str>| Some((Arc::clone(name), world.backend.near_metric(name)?));
+        let near: Option<Vec<_>> = is_new.then(|| names.iter().take(NEAR_MAX).filter_map(near).collect());
         self.with_state(index, |state| {
             let unsent = &mut state.unsent;
             unsent.looked_at = Some(time);
+            if let Some(near) = near {
+                unsent.near = near;
+            }
             let is_old = unsent.first_at.is_some_and(|first| time - first >= LOG_AFTER);
             if is_old && !names.is_empty() && (unsent.metrics != names || !unsent.is_logged) {
                 unsent.is_logged = true;
@@ -102,6 +113,7 @@ impl Group {
                     group = &*self.spec.name,
                     rule = &*rule.name,
                     metrics = names.join(", "),
+                    near = unsent.near.iter().map(|(_, near)| near.as_str()).collect::<Vec<_>>().join(", "),
                     "a rule names metrics that nobody sends"
                 );
             }

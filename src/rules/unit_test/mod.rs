@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use regex::Regex;
 use serde::{Deserialize, Deserializer};
 
 use crate::base::glob;
@@ -117,9 +118,19 @@ pub struct Report {
 
 /// Runs all tests of a file.
 pub fn run(path: &Path) -> Report {
+    run_named(path, None)
+}
+
+/// Runs the tests of a file whose names match.
+pub fn run_named(path: &Path, names: Option<&Regex>) -> Report {
     let mut report = Report::default();
     match read(path, &mut report) {
-        Ok(file) => run::run(&file.0, &file.1, &mut report),
+        Ok((mut file, rule_files)) => {
+            if let (Some(names), Some(tests)) = (names, &mut file.tests) {
+                tests.retain(|test| names.is_match(&test.name));
+            }
+            run::run(&file, &rule_files, &mut report);
+        }
         Err(fault) => report.faults.push(fault),
     }
     report

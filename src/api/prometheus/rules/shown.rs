@@ -1,5 +1,6 @@
 //! Rules and alerts as JSON, written from where they are: fifty thousand alerts are not copied first.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::ser::{SerializeMap as _, SerializeSeq as _};
@@ -58,6 +59,9 @@ impl Serialize for RuleShown<'_> {
         if !state.unsent.metrics.is_empty() {
             let names: Vec<&str> = state.unsent.metrics.iter().map(|name| &**name).collect();
             shown.serialize_entry("unsentMetrics", &names)?;
+            let near: BTreeMap<&str, &str> =
+                state.unsent.near.iter().map(|(name, near)| (&**name, near.as_str())).collect();
+            shown.serialize_entry("nearMetrics", &near)?;
         }
         if let Some(alerting) = alerting.filter(|alerting| alerting.on_no_data != OnNoData::Ok) {
             shown.serialize_entry("onNoData", alerting.on_no_data.name())?;
