@@ -77,6 +77,8 @@ impl Daemon {
     /// Must run inside the runtime.
     pub fn start(plan: Plan<'_>) -> Result<Self, StartError> {
         let Plan { options, config, bound, clock, reload } = plan;
+        let shared = Config { own: config.own.clone().share_memory(), ..config.clone() };
+        let config = &shared;
         let addresses = addresses(&bound)?;
         let instance = Arc::new(instance(options, config, &addresses, (clock.now(), reload)));
         let tasks = Tasks::default();
@@ -86,7 +88,7 @@ impl Daemon {
         let (whole, until_whole) = watch::channel(false);
         let queries = Queries::new(clock.clone(), tasks.clone(), config.own.query.clone()).waiting_for(until_whole);
         let limits = config.own.receive.limits();
-        let otlp = otlp::Receiver::new(Arc::clone(&store), clock.clone(), limits, config.otlp.clone());
+        let otlp = otlp::Receiver::new(Arc::clone(&store), clock.clone(), limits.clone(), config.otlp.clone());
         let otlp = Arc::new(otlp);
         let drain = Drain::default();
         let scraper = Arc::new(Scraper::new(scrape::Seams {
@@ -119,7 +121,7 @@ impl Daemon {
             otlp: Arc::clone(&otlp),
             clock: clock.clone(),
         };
-        let routers = parts.routers(&config.own);
+        let routers = parts.routers(&config.own, &limits);
         let mut daemon = Self {
             store,
             instance,
@@ -261,6 +263,13 @@ fn instance(options: &Options, config: &Config, addresses: &Addresses, (now, rel
 /// The settings of the store: flags before the file's own before Prometheus' sections.
 fn store_config(options: &Options, config: &Config) -> metrics::config::Config {
     let mut own = config.own.store.clone();
+    let retention = &config.storage.tsdb.retention;
+    if let Some(time) = retention.time {
+        own.retention = Retention::For(time);
+    }
+    if let Some(size) = retention.size.filter(|_| own.size_max.as_u64() == 0) {
+        own.size_max = size;
+    }
     if let Some(retention) = options.retention {
         own.retention = retention;
     }

@@ -93,6 +93,7 @@ impl Collected {
         let family = |name, help, kind, value: u64| Family::single(name, help, kind, as_float(value));
         let counter = |name, help, value| family(name, help, Kind::Counter, value);
         let read_only = u64::from(self.store.read_only().is_some());
+        let room = self.store.room();
         let help = "Bytes of the write-ahead log that no snapshot covers.";
         vec![
             counter("novascope_wal_frames_total", "Frames appended to the write-ahead log.", wal.frames),
@@ -101,6 +102,17 @@ impl Collected {
             counter("novascope_wal_healed_total", "Failures that a fresh segment healed.", wal.healed),
             counter("novascope_wal_refused_total", "Batches that could not be made durable.", wal.refused),
             family("novascope_wal_live_bytes", help, Kind::Gauge, wal.live_bytes),
+            family("novascope_store_size_bytes", "Bytes of the data folder.", Kind::Gauge, room.used),
+            family(
+                "novascope_store_size_max_bytes",
+                "The most that it may have; 0 for no limit.",
+                Kind::Gauge,
+                room.size_max,
+            ),
+            family("novascope_disk_free_bytes", "Free bytes of the data folder's file system.", Kind::Gauge, room.free),
+            family("novascope_disk_free_min_bytes", "With less, samples are refused.", Kind::Gauge, room.free_min),
+            family("novascope_disk_reserve_bytes", "Bytes of the reserve file.", Kind::Gauge, room.reserve),
+            counter("novascope_disk_reserve_released_total", "Times the reserve was given up.", room.reserve_released),
             counter("novascope_store_snapshots_total", "Snapshots of all columns written.", totals.snapshots),
             family("novascope_store_read_only", "Whether the store refuses samples.", Kind::Gauge, read_only),
         ]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
@@ -22,8 +23,10 @@ use crate::metrics::Store;
 use crate::notify::notifier::Notifier;
 use crate::query::Queries;
 use crate::rules::manager::Rules;
+use crate::server::body::BodyLimits;
 use crate::server::cors::Cors;
 use crate::server::layers::{self, Layers};
+use crate::server::rate::SampleRate;
 use crate::telemetry;
 use crate::telemetry::text::Format;
 
@@ -50,27 +53,33 @@ pub struct Routers {
 
 impl Parts {
     /// Builds the routers of all ports.
-    pub fn routers(&self, own: &Own) -> Routers {
-        let limits = own.receive.limits();
+    pub fn routers(&self, own: &Own, limits: &BodyLimits) -> Routers {
+        let receive = &own.receive;
+        let rate = SampleRate::new(self.clock.clone(), receive.sender_samples_per_second, receive.sender_burst);
+        let rate = Arc::new(rate);
+        let limited = |router: Router| {
+            let rate = Arc::clone(&rate);
+            router.layer(from_fn(move |request, next| Arc::clone(&rate).limit(request, next)))
+        };
         let prometheus = Prometheus {
             store: Arc::clone(&self.store),
             queries: self.queries.clone(),
             instance: Arc::clone(&self.instance),
             rules: self.rules.clone(),
         };
-        let write = remote_write::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits);
-        let import = import::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits);
+        let write = remote_write::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits.clone());
+        let import = import::Receiver::new(Arc::clone(&self.store), self.clock.clone(), limits.clone());
         let alertmanager = Alertmanager { notifier: self.notifier.clone(), instance: Arc::clone(&self.instance) };
         let main = crate::api::router(prometheus)
             .merge(alertmanager::routes(alertmanager))
-            .merge(remote_write::routes(Arc::new(write)))
+            .merge(limited(remote_write::routes(Arc::new(write))))
             .merge(targets::routes(Arc::clone(&self.scraper)))
-            .merge(import::routes(Arc::new(import)))
-            .merge(otlp::routes(Arc::clone(&self.otlp)))
+            .merge(limited(import::routes(Arc::new(import))))
+            .merge(limited(otlp::routes(Arc::clone(&self.otlp))))
             .route("/metrics", get(own_metrics));
         let wrap = |router| layers::wrap(router, Layers { clock: self.clock.clone(), cors: Cors::Any });
         // Both ports take both transports: a sender with the wrong port of the two still gets through.
-        let otlp = || wrap(otlp::routes(Arc::clone(&self.otlp)));
+        let otlp = || wrap(limited(otlp::routes(Arc::clone(&self.otlp))));
         Routers { main: wrap(main), otlp_grpc: otlp(), otlp_http: otlp() }
     }
 }

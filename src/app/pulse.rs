@@ -7,6 +7,7 @@ use crate::app::feed::Feed;
 use crate::base::clock::Clock;
 use crate::base::drain::Drain;
 use crate::base::huge_pages;
+use crate::base::memory;
 use crate::base::tasks::{TaskKind, Tasks};
 use crate::ingest::host::Host;
 use crate::metrics::Store;
@@ -73,7 +74,11 @@ impl Pulse {
                 huge_pages::allow(true);
             }
             let store = Arc::clone(&self.store);
-            if let Err(error) = self.tasks.spawn_blocking(TaskKind::Maintenance, move || store.maintain()).await {
+            let round = move || {
+                watch_memory(&store);
+                store.maintain();
+            };
+            if let Err(error) = self.tasks.spawn_blocking(TaskKind::Maintenance, round).await {
                 tracing::error!(%error, "a round of the store's maintenance failed");
             }
         }
@@ -90,6 +95,23 @@ impl Pulse {
         }
     }
 }
+
+/// Lets the store make room when the memory of the machine or container gets short, and refuse samples when it is
+/// nearly gone: the kernel would end the process next.
+fn watch_memory(store: &Store) {
+    let (used, limit) = (memory::resident(), memory::limit());
+    let over = |percent: u64| used > limit / 100 * percent;
+    let was_held = store.read_only().is_some_and(|reason| reason.starts_with(MEMORY_SHORT));
+    let hold = over(90) || (was_held && over(85));
+    let reason = || format!("{MEMORY_SHORT}: {} of {} MiB are in use", used >> 20, limit >> 20);
+    if hold != was_held {
+        tracing::warn!(used, limit, refusing = hold, "memory");
+    }
+    store.press(over(75), hold.then(reason));
+}
+
+/// How the reason begins.
+const MEMORY_SHORT: &str = "memory is short";
 
 fn gather(
     clock: &Clock,

@@ -9,6 +9,7 @@ pub mod disk;
 pub mod drain;
 pub mod glob;
 pub mod huge_pages;
+pub mod memory;
 pub mod priority;
 pub mod rng;
 pub mod tasks;

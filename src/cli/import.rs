@@ -33,7 +33,7 @@ pub(super) enum Import {
 impl Import {
     pub(super) fn run(self) -> ExitCode {
         let Self::Prometheus { folder, data, retention } = self;
-        let mut own = crate::app::config::own::Own::default().store;
+        let mut own = crate::app::config::own::Own::default().share_memory().store;
         if let Some(retention) = retention {
             own.retention = retention;
         }

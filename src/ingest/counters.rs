@@ -2,6 +2,7 @@
 
 use crate::ingest::report::Report;
 use crate::server::error::Kind;
+use crate::server::rate;
 use crate::telemetry::{Counter, Counters};
 
 static SAMPLES: Counters<1> =
@@ -48,6 +49,7 @@ impl ProtocolCounters {
     /// Counts a request that was taken, whole or in part.
     pub fn stored(&self, report: &Report) {
         self.samples.add(report.samples + report.histograms);
+        rate::brought(report.samples + report.histograms + report.rejected());
         self.exemplars.add(report.exemplars);
         for (reason, count) in report.reasons() {
             REJECTED.with([self.protocol, reason]).add(*count);

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use crate::metrics::Refusal;
+use crate::server::error::Kind;
+
 /// How many refusals are told in full; the others are counted.
 const MESSAGES_MAX: usize = 8;
 
@@ -21,6 +24,8 @@ pub struct Report {
     messages: Vec<String>,
     /// Something was refused because the store takes nothing now: the whole request should be sent again.
     pub read_only: bool,
+    /// Something was refused because the sender is too fast.
+    pub too_fast: bool,
 }
 
 impl Report {
@@ -40,6 +45,17 @@ impl Report {
                 self.messages.push(message);
             }
         }
+    }
+
+    /// Notes what a refusal says of the request as a whole.
+    pub fn note(&mut self, refusal: &Refusal) {
+        self.read_only |= refusal.is_unavailable();
+        self.too_fast |= refusal.is_too_fast();
+    }
+
+    /// What the whole request is to be answered with, where part of it should come again.
+    pub fn again(&self) -> Option<Kind> {
+        if self.read_only { Some(Kind::Unavailable) } else { self.too_fast.then_some(Kind::RateLimited) }
     }
 
     /// Whether nothing was refused.

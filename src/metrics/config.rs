@@ -87,6 +87,7 @@ pub struct Config {
     /// Series that are kept longer or shorter than others. What any of several rules keeps stays.
     #[serde(skip)]
     pub retention_rules: Vec<RetentionRule>,
+    pub disk: DiskLimits,
     /// Bytes of all blocks; above it the oldest go, whatever the retention. `None` for no limit.
     pub blocks_bytes_max: Option<u64>,
 }
@@ -97,9 +98,29 @@ pub struct Config {
 pub struct Limits {
     pub series_max: usize,
     pub series_per_metric_max: usize,
+    pub series_new_per_minute_max: usize,
     pub labels_per_series_max: usize,
     pub label_name_bytes_max: usize,
     pub label_value_bytes_max: usize,
+}
+
+/// What the store may take of the disk. Of a small file system, limits are at most a fiftieth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiskLimits {
+    /// Bytes of everything in the data folder; the oldest blocks go first. `None` for no limit.
+    pub size_max: Option<u64>,
+    /// Free bytes of the file system below which samples are refused.
+    pub free_min_bytes: u64,
+    /// Bytes kept in a file of their own, to be given up when a full disk is in the way of making room.
+    pub reserve_bytes: u64,
+}
+
+impl Default for DiskLimits {
+    /// What finishing a flush of a full head may take.
+    fn default() -> Self {
+        Self { size_max: None, free_min_bytes: 64 << 20, reserve_bytes: 64 << 20 }
+    }
 }
 
 /// The write-ahead log.
@@ -156,6 +177,7 @@ impl Default for Config {
                 Tier { resolution_ms: 60_000, retention_ms: Some(365 * DAY_MS) },
             ],
             retention_rules: Vec::new(),
+            disk: DiskLimits::default(),
             blocks_bytes_max: None,
         }
     }
@@ -167,6 +189,7 @@ impl Default for Limits {
         Self {
             series_max: 10_000_000,
             series_per_metric_max: 0,
+            series_new_per_minute_max: 0,
             labels_per_series_max: 40,
             label_name_bytes_max: 256,
             label_value_bytes_max: 4_096,

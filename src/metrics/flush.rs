@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::model::labels::Labels;
 use crate::promql::source::Column;
-use crate::storage::block::{Blocks, WINDOW_MS, WindowWriter};
+use crate::storage::block::{Blocks, Job, Policy, WINDOW_MS, WindowWriter};
 
 use super::leaving::Flushed;
 use super::series::SeriesRef;
@@ -80,9 +80,12 @@ impl Shared {
         let before = self.flush_cut();
         let backlog = self.backlog.load(Ordering::Relaxed);
         let is_new = state.done_before.is_none_or(|done| done < before) && backlog > 0;
-        let is_full = self.heap_bytes.load(Ordering::Relaxed) > self.config.memory_bytes_max;
+        let heap_bytes = self.heap_bytes.load(Ordering::Relaxed);
+        let is_full = heap_bytes > self.config.memory_bytes_max
+            || (heap_bytes > 0 && (self.is_log_too_large() || self.is_pressed.load(Ordering::Relaxed)));
         let before = if is_full { self.now_bounds().0 } else { before };
-        if !is_new && !is_full && backlog < BACKLOG_BYTES_MAX {
+        self.recount();
+        if (!is_new && !is_full && backlog < BACKLOG_BYTES_MAX) || !self.fits_size(0) {
             return;
         }
         if let Err(error) = self.copy_before(blocks, before, &mut state) {
@@ -104,6 +107,12 @@ impl Shared {
     }
 
     fn copy_before(&self, blocks: &Blocks, before: i64, state: &mut State) -> io::Result<()> {
+        let pending = self.with_reserve(|| self.copied_before(blocks, before))?;
+        state.pending = Some(pending);
+        Ok(())
+    }
+
+    fn copied_before(&self, blocks: &Blocks, before: i64) -> io::Result<Pending> {
         let copied_at = self.uptime_secs();
         let Due { series: due, bounds } = self.due(before);
         let mut flushed = Vec::with_capacity(due.len());
@@ -132,8 +141,7 @@ impl Shared {
             self.counters.blocks_flushed.fetch_add(finished.len() as u64, Ordering::Relaxed);
         }
         let sequence = blocks.version().sequence();
-        state.pending = Some(Pending { before, sequence, copied_at, flushed });
-        Ok(())
+        Ok(Pending { before, sequence, copied_at, flushed })
     }
 
     /// Series with samples before the cut, ascending by labels, and the times of those samples.
@@ -178,13 +186,34 @@ impl Shared {
         }
     }
 
+    /// Removes the oldest blocks where the limit of size asks for it, before anything else is written.
+    pub(super) fn make_room(&self) {
+        let Some(blocks) = self.blocks.as_ref().filter(|_| self.config.disk.size_max.is_some()) else { return };
+        let _work = self.block_work.lock();
+        if let Some(job @ Job::Expire(_)) = blocks.next_job(&self.policy()) {
+            match self.with_reserve(|| job.run(blocks, self.seams.clock.now()).map_err(io::Error::other)) {
+                Ok(done) => tracing::debug!(?done, "blocks expired to keep the limit of size"),
+                Err(error) => tracing::warn!(%error, "cannot expire blocks"),
+            }
+            self.recount();
+        }
+    }
+
+    fn policy(&self) -> Policy {
+        Policy { bytes_max: self.blocks_bytes_max(), ..self.config.policy(self.now_bounds().0) }
+    }
+
     /// Merges, rolls up or expires blocks, one job at a time. A wall clock that jumped ahead makes nothing go: the clock
     /// that is behind decides.
     pub(super) fn block_job_if_due(&self) {
         let Some(blocks) = &self.blocks else { return };
-        let policy = self.config.policy(self.now_bounds().0);
+        self.recount();
         let _work = self.block_work.lock();
-        let Some(job) = blocks.next_job(&policy) else { return };
+        let Some(job) = blocks.next_job(&self.policy()) else { return };
+        if !self.has_room_for(job.bytes(&blocks.version())) {
+            // Small blocks cost speed; a full disk costs samples.
+            return;
+        }
         match job.run(blocks, self.seams.clock.now()) {
             Ok(done) => tracing::debug!(?done, "blocks merged or expired"),
             Err(error) => tracing::warn!(%error, "cannot merge or expire blocks"),

@@ -25,6 +25,10 @@ pub enum Refusal {
     SeriesLimit { limit: usize },
     #[error("limit of {limit} series per metric reached")]
     MetricSeriesLimit { limit: usize },
+    #[error("limit of {limit} new series a minute reached")]
+    SeriesRateLimit { limit: usize },
+    #[error("the memory for series is used up: {used} of {limit} bytes")]
+    MemoryLimit { used: u64, limit: u64 },
     #[error("invalid histogram: {0}")]
     InvalidHistogram(&'static str),
     #[error("exemplar labels have more than {limit} bytes")]
@@ -37,7 +41,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// How many different reasons there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 16;
 
     /// Every reason, in the order of `index`.
     pub const REASONS: [&'static str; Self::COUNT] = [
@@ -55,6 +59,8 @@ impl Refusal {
         "exemplar_too_long",
         "unknown_series",
         "read_only",
+        "series_rate_limit",
+        "memory_limit",
     ];
 
     /// The word for counters.
@@ -79,11 +85,18 @@ impl Refusal {
             Self::ExemplarTooLong { .. } => 11,
             Self::UnknownSeries => 12,
             Self::ReadOnly(_) => 13,
+            Self::SeriesRateLimit { .. } => 14,
+            Self::MemoryLimit { .. } => 15,
         }
     }
 
-    /// Whether sending the same again later can succeed (503 rather than 400).
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::ReadOnly(_) | Self::SeriesLimit { .. } | Self::MetricSeriesLimit { .. })
+    /// Whether the store takes nothing now, so that the whole request should come again later (503).
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::ReadOnly(_) | Self::MemoryLimit { .. })
+    }
+
+    /// Whether the sender is too fast (429).
+    pub fn is_too_fast(&self) -> bool {
+        matches!(self, Self::SeriesRateLimit { .. })
     }
 }

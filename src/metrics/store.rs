@@ -26,11 +26,13 @@ use super::config::{Config, Durability};
 use super::exemplars::Exemplars;
 use super::flush::Flush;
 use super::metadata::Families;
+use super::newcomers::Newcomers;
 use super::order::Order;
 use super::progress::{Progress, Replaying};
 use super::record::{Batch, DEFINITIONS, put_definition};
 use super::refusal::Refusal;
 use super::replay::{LastRecovery, Recovery};
+use super::room::Room;
 use super::selection::Selection;
 use super::series::SeriesRef;
 use super::shard::{Shard, Shards, new_shards};
@@ -75,9 +77,16 @@ pub(super) struct Shared {
     pub counters: Counters,
     pub changes: Changes,
     pub series_total: AtomicUsize,
+    pub newcomers: Newcomers,
+    /// Why nothing is taken: said from outside, by whoever watches the memory of the process.
+    pub held: Mutex<Option<String>>,
+    pub is_held: AtomicBool,
+    /// Memory is short: what can leave it shall.
+    pub is_pressed: AtomicBool,
     pub next_id: AtomicU64,
     /// `None` in `memory` mode.
     pub wal: Option<Arc<Wal>>,
+    pub room: Room,
     pub recovery: LastRecovery,
     pub progress: Progress,
     /// What the start found of the log is durable: new frames may refer to it.
@@ -106,13 +115,20 @@ pub(super) struct Shared {
 const BATCHES_MAX: usize = 64;
 
 impl Shared {
-    fn new(config: Config, seams: Seams, shards: usize, wal: Option<Arc<Wal>>, blocks: Option<Blocks>) -> Self {
+    fn new((config, folder): (Config, &Path), seams: Seams, wal: Option<Arc<Wal>>, blocks: Option<Blocks>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shards = (2 * cores).next_power_of_two().clamp(4, 256);
         Self {
+            room: Room::new(folder),
             exemplars: Exemplars::new(config.exemplar_bytes_max),
             families: Families::new(config.metadata_families_max),
             counters: Counters::default(),
             changes: Changes::default(),
             series_total: AtomicUsize::new(0),
+            newcomers: Newcomers::default(),
+            held: Mutex::default(),
+            is_held: AtomicBool::new(false),
+            is_pressed: AtomicBool::new(false),
             // Above the names of all earlier runs, which are still to be read: each run begins with a segment
             // of its own number.
             next_id: AtomicU64::new(wal.as_ref().map_or(1, |wal| (wal.first_own() << RUN_BITS) + 1)),
@@ -185,8 +201,6 @@ impl Store {
     pub fn begin(config: Config, folder: &Path, seams: Seams) -> Result<Arc<Self>, OpenError> {
         let io = |what, error| OpenError::Io { what, path: folder.display().to_string(), error };
         seams.disk.create_dir_all(folder).map_err(|error| io("create", error))?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let count = (2 * cores).next_power_of_two().clamp(4, 256);
         let lock = match FolderLock::take(&seams.disk, folder) {
             Ok(Some(lock)) => lock,
             Ok(None) => return Err(OpenError::Locked(folder.display().to_string())),
@@ -194,7 +208,7 @@ impl Store {
         };
         let wal = open_wal(&config, folder, &seams).map_err(|error| io("open the log in", error))?;
         let blocks = open_blocks(&config, folder, &seams).map_err(|error| io("open the blocks in", error))?;
-        let shared = Arc::new(Shared::new(config, seams, count, wal.clone(), blocks));
+        let shared = Arc::new(Shared::new((config, folder), seams, wal.clone(), blocks));
         let mut committer = None;
         if let Some(wal) = wal {
             shared.log_is_synced.store(wal.sync_found(), Ordering::Relaxed);
@@ -204,6 +218,7 @@ impl Store {
                 committer = Some(thread.map_err(|error| io("start the committer of", error))?);
             }
         }
+        shared.look_at_disk();
         Ok(Arc::new(Self { shared, committer: Mutex::new(committer), _lock: lock }))
     }
 
@@ -223,10 +238,12 @@ impl Store {
         if let Some(wal) = &self.shared.wal {
             wal.tick();
         }
+        self.shared.look_at_disk();
         if self.is_replaying() {
             // What is in memory is not everything: a snapshot of it would take the place of the log.
             return;
         }
+        self.shared.make_room();
         self.shared.snapshot_if_due();
         self.shared.walk_if_due();
         self.shared.flush_if_due();
@@ -382,11 +399,15 @@ impl Shared {
     #[cold]
     pub(super) fn create(&self, hash: u64, encoded: &[u8]) -> Result<SeriesRef, Refusal> {
         let labels = Labels::from_encoded(encoded)?;
+        let limits = &self.config.limits;
         self.check_limits(&labels)?;
         let mut shard = self.shard_of(hash).lock();
         if let Some(known) = shard.lookup(hash, encoded) {
             return Ok(known);
         }
+        self.newcomers.admit(self.uptime_secs(), limits.series_new_per_minute_max)?;
+        // Index entries and a first open column cost some hundred bytes.
+        self.heap_bytes.fetch_add(2 * encoded.len() as u64 + 512, Ordering::Relaxed);
         self.series_total.fetch_add(1, Ordering::Relaxed);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         // Under the shard's lock: nobody can log a sample of the series before its definition is handed in.
@@ -406,7 +427,10 @@ impl Shared {
     }
 
     pub(super) fn read_only(&self) -> Option<String> {
-        self.wal.as_ref().and_then(|wal| wal.read_only())
+        if self.is_held.load(Ordering::Acquire) {
+            return self.held.lock().clone();
+        }
+        self.room.refusal().or_else(|| self.wal.as_ref().and_then(|wal| wal.read_only()))
     }
 
     #[cold]
@@ -424,6 +448,11 @@ impl Shared {
 
     fn check_limits(&self, labels: &Labels) -> Result<(), Refusal> {
         let limits = &self.config.limits;
+        // Samples can leave for a block, series that are alive cannot: they get no more than the head is meant to have.
+        let (used, limit) = (self.heap_bytes.load(Ordering::Relaxed), self.config.memory_bytes_max);
+        if used > limit.saturating_add(limit / 4) {
+            return Err(Refusal::MemoryLimit { used, limit });
+        }
         let over = |value: usize, limit: usize| limit > 0 && value > limit;
         let mut count = 0;
         for (name, value) in labels.iter() {

@@ -34,8 +34,8 @@ impl Shared {
     pub(super) fn snapshot_if_due(&self) {
         let Some(wal) = &self.wal else { return };
         let now = self.mono_millis();
-        let limit = self.config.wal.snapshot_after_bytes.max(self.snapshot_bytes.load(Ordering::Relaxed));
-        if wal.live_bytes() <= limit || now < self.upkeep.next_snapshot.load(Ordering::Relaxed) {
+        let limit = self.snapshot_after().max(self.snapshot_bytes.load(Ordering::Relaxed));
+        if wal.live_bytes() <= limit || !self.fits_size(0) || now < self.upkeep.next_snapshot.load(Ordering::Relaxed) {
             return;
         }
         if let Err(error) = self.snapshot() {
@@ -65,7 +65,7 @@ impl Shared {
             ticket
         };
         let number = ticket.wait().map_err(io::Error::other)?;
-        let len = snapshot::write(self, wal, number)?;
+        let len = self.with_reserve(|| snapshot::write(self, wal, number))?;
         self.snapshot_bytes.store(len, Ordering::Relaxed);
         self.counters.snapshots.fetch_add(1, Ordering::Relaxed);
         Ok(())

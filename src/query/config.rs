@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::memory;
 use crate::base::units::{ByteSize, Period};
 
 /// What queries may use. Unknown keys are refused.
@@ -65,48 +66,14 @@ const SAMPLE_BYTES: u64 = 16;
 impl Config {
     /// Bytes of the cache of results.
     pub fn cache_bytes(&self) -> usize {
-        self.cache.unwrap_or_else(|| ByteSize::from_bytes(machine_memory() / 100)).as_usize()
+        self.cache.unwrap_or_else(|| ByteSize::from_bytes(memory::limit() / 100)).as_usize()
     }
 
     /// Samples that all queries together may hold.
     pub fn samples_of_all(&self) -> u64 {
-        let bytes = if self.memory.as_u64() > 0 { self.memory.as_u64() } else { machine_memory() / 4 };
+        let bytes = if self.memory.as_u64() > 0 { self.memory.as_u64() } else { memory::limit() / 4 };
         (bytes / SAMPLE_BYTES).max(1 << 16)
     }
-}
-
-/// Memory that this process may use: the machine's, or the limit of its control group or of its data segment.
-fn machine_memory() -> u64 {
-    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let group = own_group().into_iter().filter_map(|path| number(&path));
-    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
-    });
-    let data = rustix::process::getrlimit(rustix::process::Resource::Data).current;
-    // Version 1 of control groups writes "no limit" as a number near 2^63, which the machine's memory undercuts.
-    group.chain(machine).chain(data).min().unwrap_or(1 << 30)
-}
-
-/// Files that hold the memory limit of our control group and of those above it, in both versions.
-fn own_group() -> Vec<String> {
-    let mut files = Vec::new();
-    for line in std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default().lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
-        let (root, file) = match controllers {
-            "" => ("/sys/fs/cgroup", "memory.max"),
-            list if list.split(',').any(|name| name == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            _ => continue,
-        };
-        let mut path = path.trim_end_matches('/');
-        loop {
-            files.push(format!("{root}{path}/{file}"));
-            let Some((above, _)) = path.rsplit_once('/') else { break };
-            path = above;
-        }
-    }
-    files
 }
 
 /// Cores that this process may use.

@@ -1,5 +1,7 @@
 //! Reading request bodies: capped as sent, capped again while inflating, bounded in time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,23 +10,90 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt as _;
 
+use crate::telemetry::{Counters, Gauges};
+
 use super::error::{Failure, Kind};
 use super::inflate::{Encoding, inflate, too_large};
 
+static IN_FLIGHT_BYTES: Gauges<0> =
+    Gauges::new("novascope_request_body_bytes", "Bytes of request bodies that are held now.", []);
+static NO_MEMORY: Counters<0> = Counters::new(
+    "novascope_request_memory_refused_total",
+    "Requests refused because the memory for requests was in use.",
+    [],
+);
+
+/// Memory that the bodies of all requests share.
+#[derive(Debug)]
+pub struct InFlight {
+    used: AtomicUsize,
+    max: usize,
+}
+
+impl InFlight {
+    pub fn new(max: usize) -> Self {
+        Self { used: AtomicUsize::new(0), max }
+    }
+}
+
+/// A part of the shared memory, given back on drop.
+#[derive(Debug)]
+struct Part {
+    shared: Option<Arc<InFlight>>,
+    bytes: usize,
+}
+
+impl Part {
+    fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        let before = shared.used.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        IN_FLIGHT_BYTES.get().add(bytes as f64);
+        if before.saturating_add(bytes) > shared.max {
+            NO_MEMORY.get().inc();
+            return Err(Failure::new(Kind::Unavailable, "the memory for requests is in use"));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.used.fetch_sub(self.bytes, Ordering::Relaxed);
+            IN_FLIGHT_BYTES.get().add(-(self.bytes as f64));
+        }
+    }
+}
+
+/// Bytes that hold their part of the shared memory as long as anybody has them.
+struct Counted {
+    bytes: Bytes,
+    _part: Part,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// What a body may cost.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct BodyLimits {
     /// Bytes as sent, and again bytes after inflating.
     pub bytes_max: usize,
     /// The longest silence between two pieces of a body: a sender that stops must not hold the request for ever.
     pub silence_max: Duration,
+    /// What all bodies may take together; where it is used up, requests are refused with 503.
+    pub in_flight: Option<Arc<InFlight>>,
 }
 
 impl BodyLimits {
     /// 64 MiB, which is the default of the write protocols.
-    pub const WRITE: Self = Self { bytes_max: 64 << 20, silence_max: Duration::from_secs(30) };
+    pub const WRITE: Self = Self { bytes_max: 64 << 20, silence_max: Duration::from_secs(30), in_flight: None };
     /// 10 MiB, which is what Go reads of a form.
-    pub const FORM: Self = Self { bytes_max: 10 << 20, silence_max: Duration::from_secs(30) };
+    pub const FORM: Self = Self { bytes_max: 10 << 20, silence_max: Duration::from_secs(30), in_flight: None };
 }
 
 /// The encoding of a body. Several encodings on top of each other are refused.
@@ -57,6 +126,7 @@ pub async fn read_raw(headers: &HeaderMap, body: Body, limits: &BodyLimits) -> R
     let mut body = body;
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
+    let mut part = Part { shared: limits.in_flight.clone(), bytes: 0 };
     loop {
         let frame = match tokio::time::timeout(limits.silence_max, body.frame()).await {
             Err(_) => return Err(Failure::bad_data("the request body stopped before its end")),
@@ -69,6 +139,7 @@ pub async fn read_raw(headers: &HeaderMap, body: Body, limits: &BodyLimits) -> R
         if data.len() > limits.bytes_max.saturating_sub(so_far) {
             return Err(too_large(limits.bytes_max));
         }
+        part.grow(data.len())?;
         // Most bodies come in one piece and are handed on without a copy.
         if so_far == 0 {
             first = data;
@@ -81,7 +152,8 @@ pub async fn read_raw(headers: &HeaderMap, body: Body, limits: &BodyLimits) -> R
         }
         whole.extend_from_slice(&data);
     }
-    Ok(if whole.is_empty() { first } else { whole.freeze() })
+    let bytes = if whole.is_empty() { first } else { whole.freeze() };
+    Ok(if part.bytes == 0 { bytes } else { Bytes::from_owner(Counted { bytes, _part: part }) })
 }
 
 /// Reads a body and inflates it as `Content-Encoding` says.
@@ -101,7 +173,7 @@ pub async fn read(headers: &HeaderMap, body: Body, limits: &BodyLimits) -> Resul
 mod tests {
     use super::*;
 
-    const SMALL: BodyLimits = BodyLimits { bytes_max: 8, silence_max: Duration::from_secs(5) };
+    const SMALL: BodyLimits = BodyLimits { bytes_max: 8, silence_max: Duration::from_secs(5), in_flight: None };
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
@@ -123,6 +195,16 @@ mod tests {
     async fn a_declared_length_beyond_the_limit_is_refused_before_reading() {
         let error = read(&headers(&[("content-length", "9")]), Body::empty(), &SMALL).await.unwrap_err();
         assert_eq!(error.kind, Kind::TooLarge);
+    }
+
+    #[tokio::test]
+    async fn bodies_share_a_memory_and_are_refused_for_a_while_beyond_it() {
+        let limits = BodyLimits { in_flight: Some(Arc::new(InFlight::new(10))), ..SMALL };
+        let first = read(&HeaderMap::new(), pieces(&["abc", "def"]), &limits).await.unwrap();
+        let error = read(&HeaderMap::new(), pieces(&["ghi", "jk"]), &limits).await.unwrap_err();
+        assert_eq!((error.kind, error.retry_after.is_some()), (Kind::Unavailable, true));
+        drop(first);
+        assert_eq!(read(&HeaderMap::new(), pieces(&["ghi", "jk"]), &limits).await.unwrap(), "ghijk");
     }
 
     #[tokio::test]

@@ -12,3 +12,4 @@ pub mod error;
 pub mod inflate;
 pub mod layers;
 pub mod listen;
+pub mod rate;

@@ -28,6 +28,7 @@ pub(crate) enum Bug {
     SkipSyncDir,
     AckEarly,
     NoChecksum,
+    RenameFirst,
 }
 
 /// What a life went through.
@@ -58,6 +59,8 @@ impl Life {
         let mut config = Config { retention_ms: None, ..Config::default() };
         config.dedup_interval_ms = if rng.chance(0.5) { 1_000 } else { 0 };
         config.idle_seal_ms = 20_000;
+        config.disk.free_min_bytes = rng.below(2_000);
+        config.disk.reserve_bytes = rng.below(4_000);
         config.wal.segment_bytes_max = 500 + rng.below(8_000);
         config.wal.snapshot_after_bytes = 2_000 + rng.below(30_000);
         if bug == Bug::AckEarly {
@@ -82,24 +85,39 @@ impl Life {
         for _ in 0..generations {
             self.generation()?;
         }
-        let store = self.open()?;
+        let store = self.whole()?;
         self.check(&store, false)?;
         Ok(self.outcome)
     }
 
-    fn open(&mut self) -> Result<Arc<Store>, String> {
+    /// A store that has read its log.
+    fn whole(&mut self) -> Result<Arc<Store>, String> {
+        let store = self.begin()?;
+        store.replay().map_err(|error| format!("does not read its log: {error}"))?;
+        Ok(store)
+    }
+
+    fn begin(&mut self) -> Result<Arc<Store>, String> {
         let seams = Seams {
             clock: self.clock.clone(),
             disk: self.disk.clone(),
             rng: self.rng.clone(),
             tasks: Tasks::default(),
         };
-        Store::open(self.config.clone(), Path::new(FOLDER), seams).map_err(|error| format!("does not start: {error}"))
+        Store::begin(self.config.clone(), Path::new(FOLDER), seams).map_err(|error| format!("does not start: {error}"))
     }
 
     /// From a start to a stop.
     fn generation(&mut self) -> Result<(), String> {
-        let store = self.open()?;
+        let store = self.begin()?;
+        if self.rng.chance(0.3) {
+            // Samples come before the log is read.
+            for _ in 0..self.rng.below(5) {
+                self.feed(&store);
+                store.maintain();
+            }
+        }
+        store.replay().map_err(|error| format!("does not read its log: {error}"))?;
         self.check(&store, false)?;
         let faults = self.faults();
         self.hand.set_faults(faults);
@@ -119,6 +137,7 @@ impl Life {
         let mut faults = Faults {
             sync_lies: self.bug == Bug::SkipSync,
             sync_dir_lies: self.bug == Bug::SkipSyncDir,
+            rename_first: self.bug == Bug::RenameFirst,
             ..Faults::default()
         };
         if self.rng.chance(0.6) {
@@ -138,13 +157,15 @@ impl Life {
 
     /// A commit of a few samples: on time, late, repeated, of new and of old series.
     fn feed(&mut self, store: &Store) {
-        self.tick += 1;
+        // Now and then some hours go by, so that lives have blocks of several windows, merges and tiers.
+        self.tick += if self.rng.chance(0.1) { self.rng.below(7_200) as i64 } else { 1 };
         let mut sent = Vec::new();
         let mut appender = store.appender(Origin::new("test"));
         for _ in 0..=self.rng.below(30) {
             let series = self.rng.below(12) as u32;
             let back = if self.rng.chance(0.2) { self.rng.below(40) as i64 } else { 0 };
-            let time = NOW - 100_000_000 + (self.tick - back) * 1_000;
+            let back = if self.rng.chance(0.01) { self.rng.below(self.tick.max(1) as u64) as i64 } else { back };
+            let time = NOW - 1_000_000_000 + (self.tick - back) * 1_000;
             let labels = Labels::from_pairs([("__name__", "m".to_owned()), ("series", series.to_string())]);
             let Ok(reference) = appender.series(labels.as_encoded()) else { continue };
             // A value is a function of series and time, so that sending it again is no contradiction.
@@ -200,7 +221,7 @@ impl Life {
                 .flip_bit(|path| path.parent().is_some_and(|p| p.ends_with("wal") || p.ends_with("blocks")))
                 .is_some()
         {
-            let store = self.open()?;
+            let store = self.whole()?;
             self.check(&store, true)?;
             // The damage stays on the disk: a snapshot of what is there makes the next lives whole again.
             store.snapshot().map_err(|error| format!("no snapshot after damage: {error}"))?;

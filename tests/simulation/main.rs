@@ -50,6 +50,11 @@ fn acknowledging_before_the_sync_is_caught() {
 }
 
 #[test]
+fn a_name_that_is_given_before_the_file_is_synced_is_caught() {
+    assert!(lives_until_caught(Bug::RenameFirst).is_some_and(|lives| lives < 300));
+}
+
+#[test]
 fn a_flip_that_checksums_do_not_see_is_caught() {
     assert!(lives_until_caught(Bug::NoChecksum).is_some_and(|lives| lives < 100));
 }

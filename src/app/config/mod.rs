@@ -45,6 +45,7 @@ pub struct Config {
     /// Groups of all rule files, checked.
     pub rule_groups: Vec<GroupSpec>,
     pub otlp: otlp::config::Config,
+    pub storage: file::Storage,
     /// Who is told of alerts.
     pub alerting: notifier::Loaded,
     /// Where spans about our own work go.
@@ -121,6 +122,7 @@ pub fn check(path: &Path) -> Result<Loaded, Faults> {
         folder: folder.to_owned(),
         rule_groups,
         otlp: file.otlp.unwrap_or_default(),
+        storage: file.storage,
         alerting: load_alerting(&own, folder)?,
         tracing,
         own,

@@ -34,6 +34,14 @@ pub struct Entry {
     pub len: u64,
 }
 
+/// Bytes of a file system; `u64::MAX` where there is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What may still be written by us.
+    pub free: u64,
+    pub total: u64,
+}
+
 /// An open file. Writes go to explicit offsets, so that a torn write is never followed by a blind append.
 #[derive(Debug)]
 pub enum File {
@@ -142,11 +150,11 @@ impl Disk {
         }
     }
 
-    /// Bytes that may still be written to the file system of `path`.
-    pub fn free_space(&self, path: &Path) -> io::Result<u64> {
+    /// The space of the file system of `path`.
+    pub fn space(&self, path: &Path) -> io::Result<Space> {
         match self {
-            Self::Real => real::free_space(path),
-            Self::Simulated(sim) => Ok(sim.free_space()),
+            Self::Real => real::space(path),
+            Self::Simulated(sim) => Ok(sim.space()),
         }
     }
 
@@ -216,6 +224,14 @@ impl File {
         match self {
             Self::Real(file) => file.set_len(len),
             Self::Simulated(file) => file.set_len(len),
+        }
+    }
+
+    /// Gives an empty file this length and the space for it. Where that fails it may have a part of it.
+    pub fn allocate(&self, len: u64) -> io::Result<()> {
+        match self {
+            Self::Real(file) => file.allocate(len),
+            Self::Simulated(file) => file.allocate(len),
         }
     }
 

@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FallocateFlags, FlockOperation};
 
-use super::Entry;
+use super::{Entry, Space};
 
 /// A file of the machine.
 #[derive(Debug)]
@@ -45,6 +45,21 @@ impl RealFile {
 
     pub(super) fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    pub(super) fn allocate(&self, len: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+            // Zeros that are written do the same where the file system has no call for it.
+            Err(rustix::io::Errno::OPNOTSUPP) => {
+                let zeros = vec![0; 1 << 16];
+                let pieces = (0..len).step_by(zeros.len());
+                pieces.into_iter().try_for_each(|at| {
+                    let piece = usize::try_from(len - at).unwrap_or(usize::MAX).min(zeros.len());
+                    self.0.write_all_at(zeros.get(..piece).unwrap_or(&zeros), at)
+                })
+            }
+            other => other.map_err(io::Error::from),
+        }
     }
 
     pub(super) fn len(&self) -> io::Result<u64> {
@@ -98,7 +113,8 @@ pub(super) fn lock(path: &Path) -> io::Result<Option<RealFile>> {
     }
 }
 
-pub(super) fn free_space(path: &Path) -> io::Result<u64> {
+pub(super) fn space(path: &Path) -> io::Result<Space> {
     let stat = rustix::fs::statvfs(path)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    Ok(Space { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks) })
 }

@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 
 use crate::base::rng::Rng;
 
-use super::Entry;
 use super::torn::{Inode, NameChange, Write};
+use super::{Entry, Space};
 
 /// What goes wrong. All of it is off by default.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ pub struct Faults {
     /// Bugs of a disk or of its caller, for tests of tests: syncs that do nothing and say they did.
     pub sync_lies: bool,
     pub sync_dir_lies: bool,
+    /// Names are durable at once, and syncs of temporary files come true with the next sync of a folder.
+    pub rename_first: bool,
 }
 
 /// How a machine stops.
@@ -58,6 +60,8 @@ struct State {
     files: HashMap<u64, Inode>,
     next_inode: u64,
     locked: BTreeSet<PathBuf>,
+    /// Files whose sync is put off by `Faults::rename_first`.
+    deferred: Vec<u64>,
     /// Counts restarts: what was opened before the last is dead.
     life: u64,
     crashed: bool,
@@ -102,6 +106,7 @@ impl SimDisk {
         state.faults = Faults::default();
         state.calls = 0;
         state.locked.clear();
+        state.deferred.clear();
         let pending = std::mem::take(&mut state.pending_names);
         match crash {
             Crash::Process => state.pending_names = pending,
@@ -216,6 +221,9 @@ impl SimDisk {
         let mut state = self.state.lock();
         self.change(&mut state)?;
         let inode = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        if state.faults.rename_first {
+            state.durable_names.insert(to.to_owned(), inode);
+        }
         state.name(NameChange::Rename { from: from.to_owned(), to: to.to_owned(), inode });
         Ok(())
     }
@@ -251,10 +259,13 @@ impl SimDisk {
             return Ok(());
         }
         let state = &mut *state;
-        let (here, elsewhere) =
+        for inode in std::mem::take(&mut state.deferred) {
+            let Some(Inode { pending, durable, .. }) = state.files.get_mut(&inode) else { continue };
+            std::mem::take(pending).iter().for_each(|write| write.apply(durable));
+        }
+        let (here, elsewhere): (Vec<NameChange>, _) =
             std::mem::take(&mut state.pending_names).into_iter().partition(|change| change.folder() == Some(path));
         state.pending_names = elsewhere;
-        let here: Vec<NameChange> = here;
         here.iter().for_each(|change| change.apply(&mut state.durable_names));
         Ok(())
     }
@@ -272,15 +283,24 @@ impl SimDisk {
         }))
     }
 
-    pub(super) fn free_space(&self) -> u64 {
+    pub(super) fn space(&self) -> Space {
         let state = self.state.lock();
-        state.faults.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used()))
+        let total = state.faults.capacity.unwrap_or(u64::MAX);
+        Space { free: state.faults.capacity.map_or(u64::MAX, |total| total.saturating_sub(state.used())), total }
     }
 }
 
 impl State {
     fn used(&self) -> u64 {
         self.names.values().filter_map(|inode| self.files.get(inode)).map(|file| file.seen.len() as u64).sum()
+    }
+
+    /// Whether the sync of a file is put off: it still has the name under which it is written.
+    fn defers(&mut self, inode: u64) -> bool {
+        let is_tmp = |(path, other): (&PathBuf, &u64)| *other == inode && path.extension().is_some_and(|e| e == "tmp");
+        let defers = self.faults.rename_first && self.names.iter().any(is_tmp);
+        self.deferred.extend(defers.then_some(inode));
+        defers
     }
 
     fn name(&mut self, change: NameChange) {
@@ -352,7 +372,7 @@ impl SimFile {
         self.with(|disk, state| {
             disk.change(state)?;
             let fails = disk.rng.chance(state.faults.sync_error);
-            if state.faults.sync_lies && !fails {
+            if !fails && (state.faults.sync_lies || state.defers(self.inode)) {
                 return Ok(());
             }
             let file = state.files.entry(self.inode).or_default();
@@ -378,6 +398,11 @@ impl SimFile {
             }
             Ok(())
         })
+    }
+
+    pub(super) fn allocate(&self, len: u64) -> io::Result<()> {
+        let fits = self.disk.space().free >= len;
+        if fits { self.set_len(len) } else { Err(io::ErrorKind::StorageFull.into()) }
     }
 
     pub(super) fn len(&self) -> io::Result<u64> {
@@ -469,6 +494,6 @@ mod tests {
         let file = disk.create_new(Path::new("/d/f")).unwrap();
         file.write_at(&[1; 60], 0).unwrap();
         assert_eq!(file.write_at(&[2; 60], 60).unwrap_err().kind(), io::ErrorKind::StorageFull);
-        assert_eq!((file.len().unwrap(), disk.free_space(Path::new("/d")).unwrap()), (100, 0));
+        assert_eq!((file.len().unwrap(), disk.space(Path::new("/d")).unwrap()), (100, Space { free: 0, total: 100 }));
     }
 }

@@ -173,7 +173,7 @@ impl<'a> Lines<'a> {
     }
 
     fn refused(&mut self, refusal: &Refusal) -> (&'static str, String) {
-        self.report.read_only |= matches!(refusal, Refusal::ReadOnly(_));
+        self.report.note(refusal);
         (refusal.reason(), refusal.to_string())
     }
 }

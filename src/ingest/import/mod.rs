@@ -79,7 +79,7 @@ impl Receiver {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
         let message = report.message("lines", report.samples + report.histograms);
-        Err(Failure::new(if report.read_only { Kind::Unavailable } else { Kind::BadData }, message))
+        Err(Failure::new(report.again().unwrap_or(Kind::BadData), message))
     }
 }
 

@@ -60,7 +60,7 @@ async fn answer(receiver: &Receiver, headers: &HeaderMap, body: Body) -> Respons
 
 async fn export(receiver: &Receiver, headers: &HeaderMap, body: Body) -> Result<Option<PartialSuccess>, Failure> {
     let bytes_max = receiver.limits.bytes_max;
-    let limits = BodyLimits { bytes_max: bytes_max.saturating_add(FRAME_BYTES), ..receiver.limits };
+    let limits = BodyLimits { bytes_max: bytes_max.saturating_add(FRAME_BYTES), ..receiver.limits.clone() };
     let raw = read_raw(headers, body, &limits).await?;
     receiver.counters(Carrier::Grpc).received(raw.len());
     let (compressed, message) = unframe(&raw)?;

@@ -123,8 +123,8 @@ impl Receiver {
         if let Some(error) = broken {
             return Err(Failure::bad_data(format!("cannot decode the request: {error}")));
         }
-        if report.read_only {
-            return Err(Failure::new(Kind::Unavailable, report.message("data points", accepted)));
+        if let Some(kind) = report.again() {
+            return Err(Failure::new(kind, report.message("data points", accepted)));
         }
         if report.is_clean() {
             return Ok(None);

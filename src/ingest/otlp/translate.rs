@@ -342,7 +342,7 @@ impl<'a> Translator<'a> {
             Problem::Labels(LabelsError::Wire(error)) => return Err(error),
             Problem::Labels(error) => ("invalid_labels", error.to_string()),
             Problem::Refused(refusal) => {
-                self.report.read_only |= matches!(refusal, Refusal::ReadOnly(_));
+                self.report.note(&refusal);
                 (refusal.reason(), refusal.to_string())
             }
             Problem::Other(reason, text) => (reason, text),

@@ -218,7 +218,7 @@ impl<'a> Sink<'a> {
 
     #[cold]
     fn refuse(&mut self, refusal: &Refusal, decode: &dyn Fn(&mut Vec<u8>) -> Result<(), WireError>) {
-        self.report.read_only |= matches!(refusal, Refusal::ReadOnly(_));
+        self.report.note(refusal);
         let loose = &mut self.loose;
         self.report.reject(refusal.reason(), 1, || {
             loose.clear();
@@ -293,7 +293,10 @@ impl<D: Fn(&mut Vec<u8>) -> Result<(), WireError>> Entry<'_, '_, D> {
                 Ok(series) => *series,
                 Err(problem) => {
                     let (reason, text) = (problem.reason(), problem.to_string());
-                    self.sink.report.read_only |= matches!(problem, NoSeries::Refused(Refusal::ReadOnly(_)));
+                    if let NoSeries::Refused(refusal) = problem {
+                        let refusal = refusal.clone();
+                        self.sink.report.note(&refusal);
+                    }
                     self.reject(reason, &text);
                     return false;
                 }

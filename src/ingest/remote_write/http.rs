@@ -86,8 +86,8 @@ impl Receiver {
                 &report,
             ));
         }
-        if report.read_only {
-            return Err(Failure::new(Kind::Unavailable, refusals(&report)));
+        if let Some(kind) = report.again() {
+            return Err(Failure::new(kind, refusals(&report)));
         }
         if !report.is_clean() {
             return Ok(with_counts(Failure::bad_data(refusals(&report)).into_text(), &report));

@@ -20,6 +20,7 @@ mod deletion;
 mod durability;
 mod few;
 mod flush;
+mod room;
 mod tier;
 
 const NOW: i64 = 1_700_000_000_000;

@@ -20,6 +20,9 @@ use super::window::{WINDOW_MS, window_of};
 /// Widths of merged blocks, aligned to the epoch.
 const WIDTHS: [i64; 3] = [WINDOW_MS, 4 * WINDOW_MS, 12 * WINDOW_MS];
 
+/// A rolled-up point of noise: seven numbers.
+const POINT_BYTES_MAX: u64 = 64;
+
 /// A piece of work that is due.
 #[derive(Debug)]
 pub enum Job {
@@ -137,6 +140,33 @@ fn mergeable(version: &Version) -> Option<Vec<Arc<Block>>> {
 }
 
 impl Job {
+    /// Bytes that it writes at most before it gives any back; `version` is what it was chosen from.
+    pub fn bytes(&self, version: &Version) -> u64 {
+        let all = |blocks: &[Arc<Block>]| blocks.iter().map(|block| block.len()).sum::<u64>();
+        match self {
+            Self::Expire(_) => 0,
+            Self::Rewrite(block) | Self::Trim { block, .. } => block.len(),
+            Self::Join(sources) => all(sources),
+            Self::Merge(sources) => {
+                let merged = |id: &Ulid| sources.iter().any(|source| source.meta().id == *id);
+                let tiers = version.blocks().iter().filter(|block| block.meta().resolution > 0);
+                let tiers = tiers.filter(|block| block.meta().sources.iter().any(merged));
+                all(sources) + tiers.map(|block| block.len()).sum::<u64>()
+            }
+            // Of samples that follow a rule the points may not: what counts is how many there are.
+            Self::Roll { group, widths, .. } => {
+                let points = |block: &Arc<Block>, width: &i64| {
+                    let meta = block.meta();
+                    let span = meta.max_time.saturating_sub(meta.min_time).unsigned_abs();
+                    let windows = span / width.unsigned_abs().max(1) + 2;
+                    meta.series.saturating_mul(windows).min(meta.samples)
+                };
+                let points = group.iter().flat_map(|block| widths.iter().map(move |width| points(block, width)));
+                points.sum::<u64>().saturating_mul(POINT_BYTES_MAX)
+            }
+        }
+    }
+
     /// Does it. `now` is for the name of a new block. After an error nothing has changed; blocks that turned out to be
     /// damaged are not chosen again.
     pub fn run(&self, blocks: &Blocks, now: Millis) -> Result<Done, BlockError> {
