@@ -19,7 +19,7 @@ use crate::rules::seam::AlertSink;
 
 /// Builds delivery over the data folder.
 pub(crate) fn open(
-    loaded: Loaded,
+    loaded: &Loaded,
     folder: &Path,
     external_url: &str,
     (clock, tasks, drain): (&Clock, &Tasks, &Drain),

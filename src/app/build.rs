@@ -98,7 +98,7 @@ impl Daemon {
             drain: drain.clone(),
         }));
         let external_url = format!("http://{}", addresses.main);
-        let notifier = alerting::open(config.alerting.clone(), &options.data, &external_url, (&clock, &tasks, &drain))
+        let notifier = alerting::open(&config.alerting, &options.data, &external_url, (&clock, &tasks, &drain))
             .map_err(|error| StartError::Alerting(error.to_string()))?;
         let sink = alerting::sink(&notifier, &external_url);
         let around = Around {
@@ -168,7 +168,7 @@ impl Daemon {
         let jobs = self.scraper.prepare(&config.scrape_configs, &defaults, &config.folder);
         let jobs = jobs.map_err(|error| error.to_string())?;
         let traces = traces::prepare(config.tracing.as_ref(), &self.tasks, &self.clock)?;
-        self.notifier.reload(config.alerting.clone()).map_err(|error| error.to_string())?;
+        self.notifier.reload(&config.alerting).map_err(|error| error.to_string())?;
         self.instance.external_labels.store(Arc::new(config.global.external_labels.clone()));
         self.otlp.reload(config.otlp.clone());
         self.sink.external_labels.store(Arc::new(Labels::from_pairs(&config.global.external_labels)));

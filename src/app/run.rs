@@ -27,7 +27,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
 fn load(options: &Options) -> Result<Loaded, StartError> {
     let mut loaded = options.config_file.as_deref().map(config::load).transpose()?.unwrap_or_default();
     if let Some(path) = &options.alertmanager_config_file {
-        loaded.config.alerting = config::alerting::load(path)?;
+        loaded.config.alerting = config::alerting::load(path, &loaded.config.own.alerting)?;
     }
     Ok(loaded)
 }

@@ -9,6 +9,7 @@ use crate::app::config;
 use crate::cli::check_rules::{self, Lint, Wanted};
 use crate::cli::verdict::{self, Answer, Verdict};
 use crate::cli::{check_data, complain};
+use crate::notify::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Check {
@@ -111,7 +112,7 @@ fn config_verdict(file: &Path, lints: &[Lint]) -> Verdict {
 
 fn alertmanager_verdict(file: &Path) -> Verdict {
     let mut verdict = Verdict::of(file);
-    match config::alerting::load(file) {
+    match config::alerting::load(file, &Settings::default()) {
         Ok(loaded) => {
             let (receivers, templates) = (loaded.config.receivers.len(), loaded.templates.len());
             verdict.summary = format!("{receivers} receivers, {templates} template files");

@@ -79,6 +79,11 @@ impl Alert {
         if self.ends_at < self.starts_at { Err(AlertError::EndsBeforeStart) } else { Ok(()) }
     }
 
+    /// Whether the other report differs at most in its times.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.annotations == other.annotations && self.generator_url == other.generator_url
+    }
+
     /// Whether the two reports speak of one firing, so that [`Alert::merge`] applies.
     pub fn overlaps(&self, old: &Self) -> bool {
         let inside = |time: Millis| time > old.starts_at && time < old.ends_at;

@@ -22,9 +22,27 @@ pub enum Reason {
     AllResolved,
     NewResolved,
     Repeat,
+    /// The time of a receiver's digest has come.
+    Digest,
+    /// Nobody acknowledged.
+    Escalation,
 }
 
 impl Reason {
+    const ALL: [Self; 7] = [
+        Self::First,
+        Self::NewAlerts,
+        Self::AllResolved,
+        Self::NewResolved,
+        Self::Repeat,
+        Self::Digest,
+        Self::Escalation,
+    ];
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::First => "first notification",
@@ -32,6 +50,8 @@ impl Reason {
             Self::AllResolved => "all alerts resolved",
             Self::NewResolved => "new resolved alerts",
             Self::Repeat => "repeat interval elapsed",
+            Self::Digest => "digest",
+            Self::Escalation => "escalation",
         }
     }
 }
@@ -40,6 +60,7 @@ impl Reason {
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     entries: HashMap<(String, String), Entry>,
+    changed: BTreeSet<(String, String)>,
 }
 
 /// What a group holds now.
@@ -76,6 +97,7 @@ impl Log {
     /// Records that a receiver was told.
     pub fn record(&mut self, group_key: &str, receiver: &str, state: State, now: Millis) {
         let entry = Entry { time: now, firing: state.firing, resolved: state.resolved };
+        self.changed.insert((group_key.to_owned(), receiver.to_owned()));
         self.entries.insert((group_key.to_owned(), receiver.to_owned()), entry);
     }
 
@@ -87,6 +109,11 @@ impl Log {
     /// Forgets what is older than the retention.
     pub fn forget_before(&mut self, oldest: Millis) {
         self.entries.retain(|_, entry| entry.time >= oldest);
+    }
+
+    /// What changed since the last call.
+    pub fn take_changed(&mut self) -> BTreeSet<(String, String)> {
+        std::mem::take(&mut self.changed)
     }
 
     /// Everything, to be written to disk.

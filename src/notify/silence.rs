@@ -1,6 +1,6 @@
 //! Silences: matchers with a start, an end, an author and a comment.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::matchers::all_match;
@@ -92,6 +92,7 @@ impl Silence {
 #[derive(Clone, Debug, Default)]
 pub struct Silences {
     by_id: HashMap<String, Silence>,
+    changed: BTreeSet<String>,
 }
 
 impl Silences {
@@ -106,9 +107,7 @@ impl Silences {
         if !silence.id.is_empty() {
             let old = self.by_id.get(&silence.id).ok_or(SilenceError::NotFound)?;
             if old.can_become(&silence, now) {
-                let id = silence.id.clone();
-                self.by_id.insert(id.clone(), silence);
-                return Ok(id);
+                return Ok(self.keep(silence));
             }
         }
         if silence.ends_at <= now {
@@ -122,9 +121,19 @@ impl Silences {
         }
         silence.id = uuid(rng);
         silence.starts_at = silence.starts_at.max(now);
+        Ok(self.keep(silence))
+    }
+
+    fn keep(&mut self, silence: Silence) -> String {
         let id = silence.id.clone();
+        self.changed.insert(id.clone());
         self.by_id.insert(id.clone(), silence);
-        Ok(id)
+        id
+    }
+
+    /// What changed since the last call.
+    pub fn take_changed(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.changed)
     }
 
     /// Ends a silence now. Ending one that has ended is no error.
@@ -136,6 +145,7 @@ impl Silences {
             SilenceState::Pending => (silence.starts_at, silence.ends_at) = (now, now),
         }
         silence.updated_at = now;
+        self.changed.insert(id.to_owned());
         Ok(())
     }
 

@@ -30,18 +30,31 @@ type Step<T> = Result<T, TemplateError>;
 struct Exec<'a> {
     templates: &'a Templates,
     run: &'a Run<'a>,
+    /// What actions print is escaped for HTML.
+    is_page: bool,
     output: String,
     variables: Vec<(String, Value)>,
     steps: u64,
     depth: usize,
 }
 
-pub(super) fn execute(templates: &Templates, run: &Run<'_>, body: &ListNode) -> Step<String> {
+pub(super) fn execute(templates: &Templates, run: &Run<'_>, body: &ListNode, is_page: bool) -> Step<String> {
     let mut variables = vec![("$".to_owned(), run.data.clone())];
     variables.extend(run.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-    let mut exec = Exec { templates, run, output: String::new(), variables, steps: 0, depth: 0 };
+    let mut exec = Exec { templates, run, is_page, output: String::new(), variables, steps: 0, depth: 0 };
     exec.list(body, &run.data)?;
     Ok(exec.output)
+}
+
+/// What an action prints into HTML: as it is where it was declared safe or is escaped already.
+fn page_text(value: &Value, pipe: &PipeNode) -> String {
+    let ends_escaped = pipe.commands.last().is_some_and(|command| {
+        matches!(command.args.first(), Some(Expr::Identifier(_, name)) if name.as_str() == "html" || name.as_str() == "urlquery")
+    });
+    if ends_escaped || matches!(value, Value::Safe(_)) {
+        return value.text().to_string();
+    }
+    gotmpl::html_escape(&value.text()).replace('+', "&#43;")
 }
 
 impl Exec<'_> {
@@ -69,7 +82,8 @@ impl Exec<'_> {
             Node::Action(action) => {
                 let value = self.pipe(&action.pipe, dot)?;
                 if action.pipe.decl.is_empty() {
-                    self.print(&value.text(), action.pos.line)?;
+                    let text = if self.is_page { page_text(&value, &action.pipe) } else { value.text() };
+                    self.print(&text, action.pos.line)?;
                 }
             }
             Node::If(branch) | Node::With(branch) => {

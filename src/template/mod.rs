@@ -75,6 +75,15 @@ impl Templates {
 
     /// Runs a text that may use the named templates. `name` stands in errors; `prelude` are variables such as `$labels`.
     pub fn expand(&self, run: &Run<'_>) -> Result<String, TemplateError> {
+        self.execute(run, false)
+    }
+
+    /// As [`Self::expand`], with everything that actions print escaped for HTML unless it was declared safe.
+    pub fn expand_page(&self, run: &Run<'_>) -> Result<String, TemplateError> {
+        self.execute(run, true)
+    }
+
+    fn execute(&self, run: &Run<'_>, is_page: bool) -> Result<String, TemplateError> {
         // Most label and annotation templates hold no action at all.
         if !run.text.contains("{{") {
             return Ok(run.text.to_owned());
@@ -84,7 +93,7 @@ impl Templates {
         for definition in definitions {
             templates.named.insert(definition.name.to_string(), Arc::new(definition.body));
         }
-        exec::execute(&templates, run, &body)
+        exec::execute(&templates, run, &body, is_page)
     }
 }
 

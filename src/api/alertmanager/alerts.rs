@@ -63,6 +63,11 @@ impl Filter {
         self.receiver.as_ref().is_none_or(|receiver| receiver.matches(name))
     }
 
+    /// Whether the answer depends on what mutes an alert.
+    pub(super) fn needs_muting(&self) -> bool {
+        !(self.active && self.silenced && self.inhibited)
+    }
+
     /// Whether an alert with this muting is asked for.
     pub(super) fn takes(&self, alert: &Alert, muting: &Muting) -> bool {
         let (silenced, inhibited) = (!muting.silenced_by.is_empty(), !muting.inhibited_by.is_empty());
@@ -87,7 +92,7 @@ pub(super) fn show(alert: &Alert, muting: &Muting, receivers: &[&str]) -> Value 
         "startsAt": rfc3339(alert.starts_at),
         "status": {
             "inhibitedBy": muting.inhibited_by.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "mutedBy": [],
+            "mutedBy": muting.muted_by,
             "silencedBy": muting.silenced_by,
             "state": if is_muted { "suppressed" } else { "active" },
         },
@@ -104,7 +109,7 @@ pub(super) async fn list(State(api): State<Arc<Alertmanager>>, RawQuery(query): 
     let mut shown = api.notifier.read(|state| {
         let routing = state.dispatcher.routing();
         let mut shown = Vec::new();
-        for alert in state.dispatcher.active(now) {
+        for (fingerprint, alert) in state.dispatcher.active(now) {
             let receivers: Vec<&str> =
                 routing.root.matching(&alert.labels).iter().map(|route| route.receiver.as_str()).collect();
             if !receivers.iter().any(|name| filter.takes_receiver(name)) {
@@ -112,7 +117,7 @@ pub(super) async fn list(State(api): State<Arc<Alertmanager>>, RawQuery(query): 
             }
             let muting = state.dispatcher.muting(&alert.labels, now);
             if filter.takes(alert, &muting) {
-                shown.push((alert.fingerprint(), show(alert, &muting, &receivers)));
+                shown.push((fingerprint, show(alert, &muting, &receivers)));
             }
         }
         shown
@@ -157,7 +162,7 @@ pub(super) async fn take(
         }
     }
     // The good ones are taken even where others are bad.
-    api.notifier.put(alerts);
+    api.notifier.put_durably(alerts).await?;
     if errors.is_empty() { Ok(done()) } else { Err(Refusal::bad(errors.join("; "))) }
 }
 

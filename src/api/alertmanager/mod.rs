@@ -15,14 +15,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::instance::Instance;
-use crate::notify::notifier::Notifier;
+use crate::notify::notifier::{NotKept, Notifier};
 use crate::server::body::{self, BodyLimits};
 use crate::server::error::{Failure, Kind};
 
@@ -42,9 +42,7 @@ pub fn routes(api: Alertmanager) -> Router {
         .route("/api/v2/alerts/groups", get(groups::list))
         .route("/api/v2/silences", get(silences::list).post(silences::set))
         .route("/api/v2/silence/{id}", get(silences::get).delete(silences::expire))
-        .route("/alerts", get(own::alerts))
-        .route("/alerts/acknowledge", post(own::acknowledge).delete(own::take_back))
-        .route("/alerts/notifications", get(own::notifications))
+        .merge(own::routes())
         .with_state(Arc::new(api))
 }
 
@@ -62,6 +60,12 @@ struct Refusal(Failure);
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         Self(failure)
+    }
+}
+
+impl From<NotKept> for Refusal {
+    fn from(error: NotKept) -> Self {
+        Self(Failure::new(Kind::Unavailable, error.to_string()))
     }
 }
 

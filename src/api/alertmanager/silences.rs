@@ -126,12 +126,12 @@ pub(super) async fn set(
         created_by: posted.created_by,
         comment: posted.comment,
     };
-    let result = api.notifier.change(move |dispatcher, now, rng| dispatcher.silences.set(silence, now, rng));
+    let result = api.notifier.change(move |dispatcher, now, rng| dispatcher.silences.set(silence, now, rng)).await?;
     result.map(|id| json(&json!({"silenceID": id}))).map_err(|error| refuse(&error))
 }
 
 pub(super) async fn expire(State(api): State<Arc<Alertmanager>>, Path(id): Path<String>) -> Result<Response, Refusal> {
-    let result = api.notifier.change(move |dispatcher, now, _| dispatcher.silences.expire(&id, now));
+    let result = api.notifier.change(move |dispatcher, now, _| dispatcher.silences.expire(&id, now)).await?;
     result.map(|()| done()).map_err(|error| refuse(&error))
 }
 

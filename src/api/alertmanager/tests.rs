@@ -34,7 +34,7 @@ impl Fixture {
             external_url: "http://nova".to_owned(),
         };
         let config = yaml::read_plain("am.yml", &text).unwrap();
-        let notifier = Notifier::open(parts, Loaded { text, config, templates: Vec::new() }).unwrap();
+        let notifier = Notifier::open(parts, &Loaded { config, ..Loaded::default() }).unwrap();
         let reload = Box::new(|| -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
             Box::pin(async { Ok(()) })
         });
@@ -114,7 +114,14 @@ async fn an_alert_is_acknowledged_and_taken_back() {
     let (_, listed) = api.ask("GET", "/alerts?acknowledged=true", Value::Null).await;
     assert_eq!(listed["total"], json!(0));
     assert_eq!(api.ask("POST", "/alerts/acknowledge", json!({"by": "x", "matchers": ["a=b"]})).await.0, 404);
-    assert_eq!(api.ask("GET", "/alerts/notifications", Value::Null).await, (200, json!([])));
+    let (status, sent) = api.ask("GET", "/alerts/notifications", Value::Null).await;
+    assert_eq!((status, &sent["notifications"]), (200, &json!([])));
     let (_, status) = api.ask("GET", "/api/v2/status", Value::Null).await;
     assert!(status["config"]["original"].as_str().unwrap().contains("receiver: team"));
+    let (_, events) = api.ask("GET", "/alerts/history?kind=acknowledged&alertname=Down", Value::Null).await;
+    assert_eq!((&events["total"], &events["events"][0]["by"]), (&json!(1), &json!("ada")));
+    let (_, incidents) = api.ask("GET", "/alerts/incidents/1", Value::Null).await;
+    assert_eq!(incidents["timeline"].as_array().unwrap().len(), 3, "{incidents}");
+    let (_, rules) = api.ask("GET", "/alerts/fatigue", Value::Null).await;
+    assert_eq!(rules["rules"][0]["alertname"], "Down");
 }

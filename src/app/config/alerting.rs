@@ -12,20 +12,21 @@ use crate::base::yaml::{self, YamlError};
 use crate::notify::config::{Config, SectionError};
 use crate::notify::dispatch::Routing;
 use crate::notify::notifier::Loaded;
+use crate::notify::settings::Settings;
 use crate::notify::template::TemplateSet;
 
 /// Reads and checks an alertmanager.yml. Relative template files are relative to it.
-pub fn load(path: &Path) -> Result<Loaded, YamlError> {
+pub fn load(path: &Path, settings: &Settings) -> Result<Loaded, YamlError> {
     let folder = path.parent().unwrap_or(Path::new(""));
-    parse(&path.display().to_string(), &read(path)?, folder)
+    parse(&path.display().to_string(), &read(path)?, (folder, settings))
 }
 
-fn parse(name: &str, text: &str, folder: &Path) -> Result<Loaded, YamlError> {
+fn parse(name: &str, text: &str, (folder, settings): (&Path, &Settings)) -> Result<Loaded, YamlError> {
     let config: Config = yaml::read(name, text).map_err(|error| {
         let is_subject = error.message.starts_with("unknown key \"subject\"");
         error.with_hint(is_subject.then(|| "the subject is a header: headers: {Subject: …}".to_owned()))
     })?;
-    Routing::build(config.clone()).map_err(|error| section_fault(name, text, &config, &error))?;
+    Routing::build(config.clone(), settings).map_err(|error| section_fault(name, text, &config, &error))?;
     let mut templates = Vec::new();
     let mut paths = Vec::new();
     for pattern in &config.templates {
@@ -36,7 +37,7 @@ fn parse(name: &str, text: &str, folder: &Path) -> Result<Loaded, YamlError> {
         }
     }
     check_templates(&templates, &paths).and_then(|set| check_texts(name, text, &set))?;
-    Ok(Loaded { text: crate::app::config::redact::secrets(text), config, templates })
+    Ok(Loaded { config, templates, settings: settings.clone() })
 }
 
 /// A fault between sections, with the place of the name that it is about.
@@ -160,19 +161,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("alertmanager.yml");
         std::fs::write(&path, "route: {receiver: a}\nreceivers: [{name: b}]\ntemplates: ['*.tmpl']\n").unwrap();
-        assert!(load(&path).unwrap_err().to_string().contains("undefined receiver"));
+        assert!(load(&path, &Settings::default()).unwrap_err().to_string().contains("undefined receiver"));
         std::fs::write(&path, "route: {receiver: b}\nreceivers: [{name: b}]\ntemplates: ['*.tmpl']\n").unwrap();
         std::fs::write(folder.path().join("x.tmpl"), "{{ define \"x\" }}hi{{ end }}").unwrap();
-        assert_eq!(load(&path).unwrap().templates.len(), 1);
+        assert_eq!(load(&path, &Settings::default()).unwrap().templates.len(), 1);
         std::fs::write(folder.path().join("x.tmpl"), "\n{{ define \"x\" }}{{ toUper . }}{{ end }}").unwrap();
-        let error = load(&path).unwrap_err();
+        let error = load(&path, &Settings::default()).unwrap_err();
         assert!(error.file.ends_with("x.tmpl") && error.at.unwrap().0 == 2, "{error}");
         assert_eq!(error.hint.as_deref(), Some("did you mean toUpper?"));
     }
 
     #[track_caller]
     fn check(text: &str, expect: &Expect) {
-        expect.assert_eq(&parse("a.yml", text, Path::new("")).unwrap_err().to_string());
+        expect.assert_eq(&parse("a.yml", text, (Path::new(""), &Settings::default())).unwrap_err().to_string());
     }
 
     #[test]

@@ -172,8 +172,10 @@ fn load_rules(file: &File, folder: &Path, notes: &mut Vec<String>) -> Result<Vec
 
 /// The alertmanager.yml that our settings name, relative to the file that names it.
 fn load_alerting(own: &Own, folder: &Path) -> Result<notifier::Loaded, YamlError> {
-    let file = own.alerting.config_file.as_ref();
-    file.map_or_else(|| Ok(notifier::Loaded::default()), |file| alerting::load(&folder.join(file)))
+    match &own.alerting.config_file {
+        Some(file) => alerting::load(&folder.join(file), &own.alerting),
+        None => Ok(notifier::Loaded { settings: own.alerting.clone(), ..notifier::Loaded::default() }),
+    }
 }
 
 /// Our settings from the key `novascope` or from the file beside.

@@ -1,7 +1,6 @@
 //! Our own settings. config/novascope.example.yml lists every one with its default and its reason; `tests/tidy`
 //! compares the two.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use crate::app::options::Retention;
 use crate::base::memory;
 use crate::base::units::{ByteSize, Period};
 use crate::metrics::config as metrics;
+use crate::notify::settings as alerting;
 use crate::query::config as query;
 use crate::server::body::{BodyLimits, InFlight};
 
@@ -24,7 +24,7 @@ pub struct Own {
     pub receive: Receive,
     pub store: Store,
     pub query: query::Config,
-    pub alerting: Alerting,
+    pub alerting: alerting::Settings,
     pub rules: Rules,
 }
 
@@ -63,14 +63,6 @@ impl Own {
         self.query.cache.get_or_insert(ByteSize::from_bytes(all / 100));
         self
     }
-}
-
-/// Who is told of alerts.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Alerting {
-    /// An alertmanager.yml, relative to the file that names it. The flag `--alertmanager.config-file` goes before.
-    pub config_file: Option<PathBuf>,
 }
 
 /// Limits of each listener.

@@ -3,12 +3,12 @@
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::base::clock::Millis;
 
 /// `time_intervals` of the configuration.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedIntervals {
     pub name: String,
@@ -16,30 +16,43 @@ pub struct NamedIntervals {
 }
 
 /// A time is inside when it is inside one range of every field that is given.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Interval {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     times: Vec<TimeRange>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     weekdays: Vec<Weekdays>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     days_of_month: Vec<DaysOfMonth>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     months: Vec<Months>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     years: Vec<Years>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     location: Option<Location>,
 }
 
 /// Minutes of the day, the end not included.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "RawTimeRange")]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(try_from = "RawTimeRange", into = "RawTimeRange")]
 struct TimeRange {
     from: u16,
     to: u16,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct RawTimeRange {
     start_time: String,
     end_time: String,
+}
+
+impl From<TimeRange> for RawTimeRange {
+    fn from(range: TimeRange) -> Self {
+        let text = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+        Self { start_time: text(range.from), end_time: text(range.to) }
+    }
 }
 
 impl TryFrom<RawTimeRange> for TimeRange {
@@ -96,8 +109,13 @@ fn ordered((from, to): Bounds) -> Result<Bounds, String> {
     if from > to { Err(format!("start {from} cannot be after end {to}")) } else { Ok((from, to)) }
 }
 
+/// A range as Alertmanager writes it: `a:b`, or `a` where both are the same.
+fn print_bounds((from, to): Bounds, name: impl Fn(i32) -> String) -> String {
+    if from == to { name(from) } else { format!("{}:{}", name(from), name(to)) }
+}
+
 macro_rules! range_type {
-    ($(#[$doc:meta])* $name:ident, $parse:expr) => {
+    ($(#[$doc:meta])* $name:ident, $print:expr, $parse:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Deserialize)]
         #[serde(try_from = "Scalar")]
@@ -109,6 +127,13 @@ macro_rules! range_type {
             fn try_from(scalar: Scalar) -> Result<Self, String> {
                 let parse: fn(&str) -> Result<Bounds, String> = $parse;
                 parse(&scalar.text()).map(|(from, to)| Self(from, to))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let print: fn(i32) -> String = $print;
+                serializer.serialize_str(&print_bounds((self.0, self.1), print))
             }
         }
     };
@@ -134,6 +159,7 @@ impl Scalar {
 range_type!(
     /// 0 is Sunday.
     Weekdays,
+    |day| usize::try_from(day).ok().and_then(|day| WEEKDAYS.get(day)).map_or(String::new(), |day| (*day).to_owned()),
     |text| {
         let day = |part: &str| WEEKDAYS.iter().position(|day| *day == part).map(|at| at as i32);
         parse_bounds(text, day).and_then(ordered)
@@ -143,6 +169,7 @@ range_type!(
 range_type!(
     /// Negative days count from the end of the month, -1 being the last.
     DaysOfMonth,
+    |day| day.to_string(),
     |text| {
         let (from, to) = parse_bounds(text, |part| part.parse().ok())?;
         for day in [from, to] {
@@ -157,7 +184,7 @@ range_type!(
     }
 );
 
-range_type!(Months, |text| {
+range_type!(Months, |month| month.to_string(), |text| {
     let month = |part: &str| {
         let named = MONTHS.iter().position(|month| *month == part).map(|at| at as i32 + 1);
         named.or_else(|| part.parse().ok().filter(|month| (1..=12).contains(month)))
@@ -165,20 +192,36 @@ range_type!(Months, |text| {
     parse_bounds(text, month).and_then(ordered)
 });
 
-range_type!(Years, |text| parse_bounds(text, |part| part.parse().ok().filter(|year| *year > 0)).and_then(ordered));
+range_type!(Years, |year| year.to_string(), |text| parse_bounds(text, |part| part
+    .parse()
+    .ok()
+    .filter(|year| *year > 0))
+.and_then(ordered));
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "String")]
-struct Location(TimeZone);
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+struct Location {
+    name: String,
+    zone: TimeZone,
+}
+
+impl From<Location> for String {
+    fn from(location: Location) -> Self {
+        location.name
+    }
+}
 
 impl TryFrom<String> for Location {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
         if name == "Local" {
-            return Ok(Self(TimeZone::system()));
+            return Ok(Self { name, zone: TimeZone::system() });
         }
-        TimeZone::get(&name).map(Self).map_err(|_| format!("unknown time zone {name}"))
+        match TimeZone::get(&name) {
+            Ok(zone) => Ok(Self { name, zone }),
+            Err(_) => Err(format!("unknown time zone {name}")),
+        }
     }
 }
 
@@ -217,7 +260,7 @@ impl Interval {
     }
 
     fn zone(&self) -> TimeZone {
-        self.location.as_ref().map_or(TimeZone::UTC, |location| location.0.clone())
+        self.location.as_ref().map_or(TimeZone::UTC, |location| location.zone.clone())
     }
 
     /// Whether a time, in milliseconds since the epoch, is inside.

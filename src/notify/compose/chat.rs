@@ -87,7 +87,7 @@ impl Compose<'_> {
         };
         let mut body = json!({
             "chat_id": chat,
-            "text": self.text_within(&config.message, TELEGRAM_CHARS_MAX)?,
+            "text": self.telegram_text(config)?,
             "disable_web_page_preview": "true",
         });
         if !config.parse_mode.is_empty() {
@@ -101,6 +101,13 @@ impl Compose<'_> {
         }
         let url = join(first(&config.api_url, &global.telegram_api_url), &format!("bot{token}/sendMessage"));
         Ok(Request::json(url, &body))
+    }
+
+    /// In HTML nothing of labels and annotations may become markup.
+    fn telegram_text(&self, config: &Telegram) -> Result<String, ComposeError> {
+        let is_page = config.parse_mode == "HTML";
+        let text = if is_page { self.text_of_page(&config.message)? } else { self.text(&config.message)? };
+        Ok(super::cut(text, TELEGRAM_CHARS_MAX))
     }
 
     pub(super) fn webex(&self, config: &Webex) -> Result<Request, ComposeError> {

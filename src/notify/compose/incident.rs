@@ -3,7 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{Compose, ComposeError, Request, first, join, omit_empty, split_list};
-use crate::notify::config::receivers::settings::{Opsgenie, OpsgenieResponder, Pagerduty, Victorops};
+use crate::notify::config::receivers::settings::{
+    Opsgenie, OpsgenieResponder, PAGERDUTY_DETAILS, Pagerduty, Victorops,
+};
 
 /// PagerDuty refuses larger events.
 const PAGERDUTY_BYTES_MAX: usize = 512_000;
@@ -92,12 +94,8 @@ impl Compose<'_> {
 
     /// The configured details over the defaults.
     fn pagerduty_details(&self, config: &Pagerduty) -> Result<Value, ComposeError> {
-        let mut details = json!({
-            "firing": r#"{{ template "pagerduty.default.instances" .Alerts.Firing }}"#,
-            "resolved": r#"{{ template "pagerduty.default.instances" .Alerts.Resolved }}"#,
-            "num_firing": "{{ .Alerts.Firing | len }}",
-            "num_resolved": "{{ .Alerts.Resolved | len }}",
-        });
+        let defaults = PAGERDUTY_DETAILS.iter().map(|(name, template)| ((*name).to_owned(), json!(template)));
+        let mut details = Value::Object(defaults.collect());
         for (name, value) in &config.details {
             details[name] = value.clone();
         }

@@ -75,6 +75,11 @@ impl Request {
         }
     }
 
+    /// Whether a refusal with this status may pass: the server is busy.
+    pub fn is_transient(&self, status: http::StatusCode) -> bool {
+        status == http::StatusCode::TOO_MANY_REQUESTS
+    }
+
     fn header(mut self, name: &'static str, value: String) -> Self {
         self.headers.push((name, value));
         self
@@ -149,13 +154,13 @@ impl<'a> Compose<'a> {
         Ok(self.set.expand(template, &self.data)?)
     }
 
+    fn text_of_page(&self, template: &str) -> Result<String, ComposeError> {
+        Ok(self.set.expand_page(template, &self.data)?)
+    }
+
     /// A text cut to a number of characters; the last becomes `…`.
     fn text_within(&self, template: &str, chars_max: usize) -> Result<String, ComposeError> {
-        let text = self.text(template)?;
-        if text.chars().count() <= chars_max {
-            return Ok(text);
-        }
-        Ok(text.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect())
+        Ok(cut(self.text(template)?, chars_max))
     }
 
     fn is_firing(&self) -> bool {
@@ -181,6 +186,14 @@ impl<'a> Compose<'a> {
         }
         Err(ComposeError::Empty(what))
     }
+}
+
+/// A text of at most so many characters; the last of a longer one becomes `…`.
+fn cut(text: String, chars_max: usize) -> String {
+    if text.chars().count() <= chars_max {
+        return text;
+    }
+    text.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// The first that is not empty.

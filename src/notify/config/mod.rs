@@ -1,6 +1,7 @@
 //! Alertmanager's configuration file, read as it is.
 
 pub mod receivers;
+mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 

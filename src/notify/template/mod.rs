@@ -82,6 +82,18 @@ impl TemplateSet {
         functions::all(&Clock::real()).into_keys().collect()
     }
 
+    /// Expands a text that becomes HTML: what comes from labels and annotations cannot become part of the page.
+    pub fn expand_page(&self, text: &str, data: &Data) -> Result<String, TemplateError> {
+        self.templates.expand_page(&Run {
+            name: "",
+            text,
+            data: Value::Object(Arc::new(data.clone())),
+            variables: &[],
+            functions: &self.functions,
+            limits: Limits::default(),
+        })
+    }
+
     /// Expands every string inside a JSON value.
     pub fn expand_json(&self, value: &serde_json::Value, data: &Data) -> Result<serde_json::Value, TemplateError> {
         use serde_json::Value as Json;

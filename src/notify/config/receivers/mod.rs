@@ -4,11 +4,13 @@ mod checks;
 pub mod settings;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use self::settings::{
     Discord, Email, Incidentio, Jira, Mattermost, Opsgenie, Pagerduty, Pushover, Rocketchat, Slack, Sns, Teams,
     TeamsV2, Telegram, Victorops, Webex, Webhook, Wechat,
 };
+use crate::notify::config::shown::Shown;
 use crate::server::client::config::ClientConfig;
 
 /// Declares a receiver with a list of each kind, and one type for any kind.
@@ -31,6 +33,15 @@ macro_rules! kinds {
             pub fn integrations(&self) -> Vec<Integration<'_>> {
                 let mut all = Vec::new();
                 $(all.extend(self.$field.iter().map(Integration::$kind));)*
+                all
+            }
+
+            /// The places as they are shown, by key.
+            pub(super) fn shown_places(&self) -> Vec<(&'static str, Vec<Value>)> {
+                let mut all = Vec::new();
+                $(if !self.$field.is_empty() {
+                    all.push((stringify!($field), self.$field.iter().filter_map(Shown::shown).collect()));
+                })*
                 all
             }
         }

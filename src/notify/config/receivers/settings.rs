@@ -3,10 +3,37 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::base::units::Period;
+use crate::notify::config::shown::Shown;
 use crate::server::client::config::{ClientConfig, Secret, TlsConfig};
+
+/// Shown although they say no.
+const SHOWN_ALWAYS: [&str; 4] = ["send_resolved", "smtp_require_tls", "short_fields", "link_names"];
+/// Keys that came after Alertmanager 0.25 and have a default: shown only where they differ from it.
+const LATE: [&str; 3] = ["slack_app_url", "rocketchat_api_url", "content"];
+
+/// What PagerDuty is told beside what the settings add, by key.
+pub const PAGERDUTY_DETAILS: [(&str, &str); 4] = [
+    ("firing", r#"{{ template "pagerduty.default.instances" .Alerts.Firing }}"#),
+    ("num_firing", "{{ .Alerts.Firing | len }}"),
+    ("num_resolved", "{{ .Alerts.Resolved | len }}"),
+    ("resolved", r#"{{ template "pagerduty.default.instances" .Alerts.Resolved }}"#),
+];
+
+/// The key's name and whether it is a plain flag.
+fn shown_field(
+    (name, is_flag): (&str, bool),
+    value: Option<Value>,
+    fallback: impl Fn() -> Option<Value>,
+) -> Option<Value> {
+    match value {
+        Some(Value::Bool(false)) if is_flag && !SHOWN_ALWAYS.contains(&name) => None,
+        Some(value) if LATE.contains(&name) && Some(&value) == fallback().as_ref() => None,
+        value => value,
+    }
+}
 
 /// Declares a section whose keys all have defaults.
 macro_rules! section {
@@ -19,6 +46,21 @@ macro_rules! section {
         impl Default for $name {
             fn default() -> Self {
                 Self { $($field: $default.into()),* }
+            }
+        }
+
+        impl Shown for $name {
+            fn shown(&self) -> Option<Value> {
+                let fallback = Self::default();
+                let mut map = Map::new();
+                $(
+                    let name = stringify!($field).trim_start_matches("r#");
+                    let key = (name, stringify!($type) == "bool");
+                    if let Some(value) = shown_field(key, self.$field.shown(), || fallback.$field.shown()) {
+                        map.insert(name.to_owned(), value);
+                    }
+                )*
+                Some(Value::Object(map))
             }
         }
     };

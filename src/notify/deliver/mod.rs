@@ -1,20 +1,16 @@
 //! Sends messages, and tries again while it makes sense and there is time.
 
+mod mail;
+
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request as HttpRequest, StatusCode};
+use http::Request as HttpRequest;
 use http_body_util::Full;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, SinglePart};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use serde_json::{Value, json};
 
-use super::compose::{Answer, Jira, Mail, Message, Request};
+use super::compose::{Answer, Jira, Message, Request};
 use crate::server::client::{self, HttpClient};
 
 /// More of an answer is of no use in an error.
@@ -42,8 +38,13 @@ impl DeliveryError {
     }
 }
 
-/// Sends until it arrives, is refused for good, or the time is over. Gives the number of tries with the outcome.
-pub async fn deliver(client: &HttpClient, message: &Message, timeout: Duration) -> (u32, Result<(), DeliveryError>) {
+/// Sends until it arrives, is refused for good, or the time is over. Gives the number of tries with the outcome: what
+/// the receiver answered, or what went wrong.
+pub async fn deliver(
+    client: &HttpClient,
+    message: &Message,
+    timeout: Duration,
+) -> (u32, Result<String, DeliveryError>) {
     let mut tries = 0;
     let mut pause = BACKOFF_FIRST;
     let mut last = None;
@@ -66,30 +67,39 @@ pub async fn deliver(client: &HttpClient, message: &Message, timeout: Duration) 
     (tries, outcome)
 }
 
-async fn send(client: &HttpClient, message: &Message) -> Result<(), DeliveryError> {
+async fn send(client: &HttpClient, message: &Message) -> Result<String, DeliveryError> {
     match message {
         Message::Http(requests) => {
+            let mut said = String::new();
             for request in requests {
-                ask(client, request).await?;
+                said = ask(client, request).await?.said;
             }
-            Ok(())
+            Ok(said)
         }
         Message::Wechat { token, send } => {
-            let answer = ask(client, token).await?;
+            let answer = ask(client, token).await?.json;
             let token = answer["access_token"].as_str().unwrap_or("");
             if token.is_empty() {
                 return Err(DeliveryError::permanent("wechat gave no access token"));
             }
             let url = send.url.replace("{token}", token);
-            ask(client, &Request { url, ..send.clone() }).await.map(|_| ())
+            ask(client, &Request { url, ..send.clone() }).await.map(|answer| answer.said)
         }
         Message::Jira(jira) => file_issue(client, jira).await,
-        Message::Mail(mail) => post(mail).await,
+        Message::Mail(mail) => mail::post(mail).await,
     }
 }
 
-/// Sends a request and judges the answer, which is given as JSON where it is any.
-async fn ask(client: &HttpClient, request: &Request) -> Result<Value, DeliveryError> {
+/// What a server answered.
+struct Said {
+    /// Null where it is no JSON.
+    json: Value,
+    /// Status and the beginning of the body, for the log.
+    said: String,
+}
+
+/// Sends a request and judges the answer.
+async fn ask(client: &HttpClient, request: &Request) -> Result<Said, DeliveryError> {
     let mut http = HttpRequest::builder().method(request.method).uri(&request.url);
     for (name, value) in &request.headers {
         http = http.header(*name, value);
@@ -105,17 +115,21 @@ async fn ask(client: &HttpClient, request: &Request) -> Result<Value, DeliveryEr
     let text = String::from_utf8_lossy(&body);
     if !status.is_success() {
         let message = format!("unexpected status code {}: {}", status.as_u16(), shorten(&text));
-        let is_transient = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        let is_transient = status.is_server_error() || request.is_transient(status);
         return Err(DeliveryError { message, is_transient });
     }
     let json: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let refused = match request.answer {
         Answer::Status => false,
-        Answer::Slack => json["ok"] != json!(true) && text.trim() != "ok",
+        Answer::Slack => json["ok"] != json!(true) && text.trim() != "ok" && !text.trim().is_empty(),
         Answer::Success => json["success"] != json!(true),
         Answer::ErrorCode => json["errcode"].as_i64().is_some_and(|code| code != 0),
     };
-    if refused { Err(DeliveryError::permanent(format!("refused: {}", shorten(&text)))) } else { Ok(json) }
+    if refused {
+        return Err(DeliveryError::permanent(format!("refused: {}", shorten(&text))));
+    }
+    let said = format!("{} {}", status.as_u16(), shorten(&text));
+    Ok(Said { said: said.trim_end().to_owned(), json })
 }
 
 fn shorten(text: &str) -> String {
@@ -123,20 +137,24 @@ fn shorten(text: &str) -> String {
 }
 
 /// Finds the issue of the group; creates, changes, reopens or resolves it.
-async fn file_issue(client: &HttpClient, jira: &Jira) -> Result<(), DeliveryError> {
-    let found = ask(client, &jira.search).await?;
+async fn file_issue(client: &HttpClient, jira: &Jira) -> Result<String, DeliveryError> {
+    let found = ask(client, &jira.search).await?.json;
     let Some(issue) = found["issues"][0]["key"].as_str() else {
-        return if jira.is_firing { ask(client, &jira.create).await.map(|_| ()) } else { Ok(()) };
+        return if jira.is_firing {
+            ask(client, &jira.create).await.map(|answer| answer.said)
+        } else {
+            Ok("no issue to resolve".to_owned())
+        };
     };
     let about = |request: &Request| Request { url: request.url.replace("{issue}", issue), ..request.clone() };
-    ask(client, &about(&jira.update)).await?;
-    let Some(wanted) = &jira.transition else { return Ok(()) };
+    let updated = ask(client, &about(&jira.update)).await?.said;
+    let Some(wanted) = &jira.transition else { return Ok(updated) };
     let status = &found["issues"][0]["fields"]["status"]["statusCategory"]["key"];
     // Reopening is for closed issues, resolving for open ones.
     if (status == "done") != jira.is_firing {
-        return Ok(());
+        return Ok(updated);
     }
-    let known = ask(client, &about(&jira.transitions)).await?;
+    let known = ask(client, &about(&jira.transitions)).await?.json;
     let transitions = known["transitions"].as_array().map_or(&[][..], Vec::as_slice);
     let id = transitions.iter().find(|one| one["name"] == json!(wanted)).and_then(|one| one["id"].as_str());
     let Some(id) = id else {
@@ -145,51 +163,7 @@ async fn file_issue(client: &HttpClient, jira: &Jira) -> Result<(), DeliveryErro
     let mut request = about(&jira.transitions);
     request.method = "POST";
     request.body = json!({"transition": {"id": id}}).to_string().into_bytes();
-    ask(client, &request).await.map(|_| ())
-}
-
-/// Hands a mail to its server.
-async fn post(mail: &Mail) -> Result<(), DeliveryError> {
-    let bad = |what: &str, error: &dyn std::fmt::Display| DeliveryError::permanent(format!("{what}: {error}"));
-    let from: Mailbox = mail.from.parse().map_err(|error| bad("from address", &error))?;
-    let mut builder = lettre::Message::builder().from(from);
-    for address in mail.to.split(',').map(str::trim).filter(|address| !address.is_empty()) {
-        builder = builder.to(address.parse().map_err(|error| bad("to address", &error))?);
-    }
-    for (name, value) in &mail.headers {
-        if name.eq_ignore_ascii_case("subject") {
-            builder = builder.subject(value);
-        } else {
-            let name = HeaderName::new_from_ascii(name.clone()).map_err(|error| bad("header name", &error))?;
-            builder = builder.raw_header(HeaderValue::new(name, value.clone()));
-        }
-    }
-    let html = SinglePart::builder().header(ContentType::TEXT_HTML).body(mail.html.clone());
-    let text = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(mail.text.clone());
-    let message = match (mail.text.is_empty(), mail.html.is_empty()) {
-        (true, false) => builder.multipart(MultiPart::alternative().singlepart(html)),
-        (false, true) => builder.multipart(MultiPart::alternative().singlepart(text)),
-        _ => builder.multipart(MultiPart::alternative().singlepart(text).singlepart(html)),
-    };
-    let message = message.map_err(|error| bad("mail", &error))?;
-    let (host, port) =
-        mail.smarthost.rsplit_once(':').ok_or_else(|| DeliveryError::permanent("smarthost has no port"))?;
-    let port: u16 = port.parse().map_err(|error| bad("smarthost port", &error))?;
-    let parameters = || TlsParameters::new(host.to_owned()).map_err(|error| bad("TLS", &error));
-    let tls = match (mail.implicit_tls, mail.require_tls) {
-        (true, _) => Tls::Wrapper(parameters()?),
-        (false, true) => Tls::Required(parameters()?),
-        (false, false) => Tls::Opportunistic(parameters()?),
-    };
-    let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
-        .port(port)
-        .tls(tls)
-        .hello_name(ClientId::Domain(mail.hello.clone()));
-    if let Some((name, password)) = &mail.login {
-        transport = transport.credentials(Credentials::new(name.clone(), password.expose().to_owned()));
-    }
-    let sent = transport.build().send(message).await;
-    sent.map(|_| ()).map_err(|error| DeliveryError { is_transient: !error.is_permanent(), message: error.to_string() })
+    ask(client, &request).await.map(|answer| answer.said)
 }
 
 /// Reads a file that holds a secret.
