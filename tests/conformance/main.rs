@@ -25,6 +25,7 @@ mod run;
 mod script;
 mod series;
 mod servers;
+mod sharing;
 mod store;
 mod writer;
 

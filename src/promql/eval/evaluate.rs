@@ -20,6 +20,7 @@ use super::query::{Frame, Query};
 use super::relabel::is_label_name;
 use super::results::{finish, points, sample, tidy};
 use super::scan::{Pick, Scan, keep_statistics};
+use super::shared;
 use super::tally::{Carry, Tallies, Tally};
 use super::trace::watch;
 use super::vector::{Broadcast, Ready, Vector, parallel};
@@ -39,7 +40,7 @@ pub(super) fn instant(
     options: &QueryOptions,
 ) -> Result<Outcome, EvalError> {
     let plan = Planner { start: time, end: time, step: 0 }.plan(expr)?;
-    let query = Query::new(source, text, options);
+    let query = Query::new(source, (text, &plan), options);
     let mut notes = Notes::default();
     let evaluator = Evaluator::new(&query, Frame::instant(time));
     let value = match plan.value {
@@ -76,7 +77,7 @@ pub(super) fn range(
             "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
         )));
     }
-    let query = Query::new(source, text, options);
+    let query = Query::new(source, (text, &plan), options);
     let mut notes = Notes::default();
     let evaluator = Evaluator::new(&query, frame);
     let series = match evaluator.eval(&plan, frame, &mut notes)? {
@@ -137,7 +138,37 @@ impl<'q> Evaluator<'q> {
         })
     }
 
+    /// A node that the query has more than once.
+    fn eval_shared(self, plan: &'q Plan, frame: Frame, notes: &mut Notes) -> Result<Value<'q>, EvalError> {
+        let (shared, text) = (&self.query.shared, self.query.written(plan.span));
+        if let Some(again) = shared.find(text, frame) {
+            return Ok(Value::Vector(Vector::Lazy(Box::new(again))));
+        }
+        let mut own = Notes::default();
+        let vector = match self.eval_once(plan, frame, &mut own)? {
+            Value::Vector(vector) if vector.slots(frame.steps) <= shared::SLOTS_MAX => vector,
+            other => {
+                notes.merge(own);
+                return Ok(other);
+            }
+        };
+        let ready = vector.ready(self.query, frame.steps, &mut own)?;
+        let is_silent = !own.has_annotations();
+        notes.merge(own);
+        if !is_silent {
+            return Ok(Value::Vector(Vector::Ready(ready)));
+        }
+        Ok(Value::Vector(Vector::Lazy(Box::new(shared.keep(text, frame, ready)))))
+    }
+
     fn eval_node(self, plan: &'q Plan, frame: Frame, notes: &mut Notes) -> Result<Value<'q>, EvalError> {
+        if self.query.shared.has(self.query.written(plan.span)) {
+            return self.eval_shared(plan, frame, notes);
+        }
+        self.eval_once(plan, frame, notes)
+    }
+
+    fn eval_once(self, plan: &'q Plan, frame: Frame, notes: &mut Notes) -> Result<Value<'q>, EvalError> {
         self.query.check()?;
         let constant = matches!(plan.kind, PlanKind::Number(_) | PlanKind::Text(_));
         if plan.invariant && !frame.is_instant() && !constant {
@@ -161,7 +192,7 @@ impl<'q> Evaluator<'q> {
     /// Evaluates a node that is the same at every step.
     fn once(self, plan: &'q Plan, frame: Frame, notes: &mut Notes) -> Result<Value<'q>, EvalError> {
         let first = Frame { start: frame.start, end: frame.start, step: frame.step, steps: 1 };
-        Ok(match self.under(first, Carry::Everywhere).eval_node(plan, first, notes)? {
+        Ok(match self.under(first, Carry::Everywhere).eval_once(plan, first, notes)? {
             Value::Scalar(values) => Value::Scalar(vec![values[0]; frame.steps]),
             Value::Text(text) => Value::Text(text),
             Value::Vector(vector) => {

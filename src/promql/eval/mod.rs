@@ -38,6 +38,7 @@ mod relabel;
 mod results;
 mod rows;
 mod scan;
+mod shared;
 mod sliding;
 mod tally;
 mod trace;

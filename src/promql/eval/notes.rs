@@ -91,6 +91,11 @@ impl Notes {
         self.source(other.source);
     }
 
+    /// Whether there is anything that has a place in the query.
+    pub(super) fn has_annotations(&self) -> bool {
+        !self.annotations.is_empty()
+    }
+
     /// Passes on what a source said.
     pub(super) fn source(&mut self, notes: source::Notes) {
         for (mine, theirs) in [(&mut self.source.warnings, notes.warnings), (&mut self.source.infos, notes.infos)] {

@@ -22,6 +22,20 @@ pub(super) struct Plan {
     pub(super) invariant: bool,
 }
 
+impl Plan {
+    /// The nodes right below, in the order of the text.
+    pub(super) fn parts(&self) -> Vec<&Self> {
+        match &self.kind {
+            PlanKind::Number(_) | PlanKind::Text(_) | PlanKind::Select(_) | PlanKind::Range(_) => Vec::new(),
+            PlanKind::Group(inner) | PlanKind::Negate(inner) => vec![inner],
+            PlanKind::Binary(binary) => vec![&binary.left, &binary.right],
+            PlanKind::Aggregate(aggregate) => aggregate.param.iter().chain([&aggregate.expr]).collect(),
+            PlanKind::Call(call) => call.args.iter().collect(),
+            PlanKind::Subquery(subquery) => vec![&subquery.expr],
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum PlanKind {
     Number(f64),

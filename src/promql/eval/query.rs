@@ -15,6 +15,7 @@ use super::error::EvalError;
 use super::notes::Notes;
 use super::outcome::{Pool, QueryOptions};
 use super::plan::{Plan, Selector};
+use super::shared::Shared;
 use super::tally::Tallies;
 use super::trace::{Trace, WatchedSet};
 
@@ -131,10 +132,12 @@ pub(super) struct Query<'a> {
     pub(super) tallies: Option<Tallies>,
     /// Where the query is to be explained.
     pub(super) trace: Option<Trace>,
+    pub(super) shared: Shared,
 }
 
 impl<'a> Query<'a> {
-    pub(super) fn new(source: &'a dyn Source, text: &'a str, options: &'a QueryOptions) -> Self {
+    pub(super) fn new(source: &'a dyn Source, (text, plan): (&'a str, &Plan), options: &'a QueryOptions) -> Self {
+        let written = |plan: &Plan| text.get(plan.span.start as usize..plan.span.end as usize).unwrap_or("");
         let budget = Budget { limit: options.max_samples, pool: options.pool.clone(), ..Budget::default() };
         Self {
             source,
@@ -146,6 +149,7 @@ impl<'a> Query<'a> {
             samples: AtomicU64::new(0),
             tallies: options.count_steps.then(Tallies::default),
             trace: options.explain.clone().map(Trace::new),
+            shared: if options.count_steps { Shared::default() } else { Shared::of(plan, written) },
         }
     }
 

@@ -60,7 +60,7 @@ impl Trace {
 
     /// The tree of a plan. Samples, bytes and time of a node include those of the nodes below.
     pub(super) fn explain(&self, plan: &Plan, query: &Query<'_>) -> Explained {
-        let children: Vec<Explained> = parts(plan).into_iter().map(|part| self.explain(part, query)).collect();
+        let children: Vec<Explained> = plan.parts().into_iter().map(|part| self.explain(part, query)).collect();
         let node = self.node(plan);
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let below = |of: fn(&Explained) -> u64| children.iter().map(of).sum::<u64>();
@@ -97,17 +97,6 @@ fn name(plan: &Plan) -> String {
         PlanKind::Select(_) => "selector".to_owned(),
         PlanKind::Range(_) => "range selector".to_owned(),
         PlanKind::Subquery(_) => "subquery".to_owned(),
-    }
-}
-
-fn parts(plan: &Plan) -> Vec<&Plan> {
-    match &plan.kind {
-        PlanKind::Number(_) | PlanKind::Text(_) | PlanKind::Select(_) | PlanKind::Range(_) => Vec::new(),
-        PlanKind::Group(inner) | PlanKind::Negate(inner) => vec![inner],
-        PlanKind::Binary(binary) => vec![&binary.left, &binary.right],
-        PlanKind::Aggregate(aggregate) => aggregate.param.iter().chain([&aggregate.expr]).collect(),
-        PlanKind::Call(call) => call.args.iter().collect(),
-        PlanKind::Subquery(subquery) => vec![&subquery.expr],
     }
 }
 

@@ -58,6 +58,15 @@ fn weight(cells: &Cells) -> u64 {
 }
 
 impl<'a> Vector<'a> {
+    /// Slots of all its series, filled or not.
+    pub(super) fn slots(&self, steps: usize) -> usize {
+        let series = match self {
+            Self::Ready(ready) => ready.series.len(),
+            Self::Lazy(lazy) => lazy.len(),
+        };
+        series.saturating_mul(steps)
+    }
+
     /// All series in memory.
     pub(super) fn ready(self, query: &Query<'_>, steps: usize, notes: &mut Notes) -> Result<Ready, EvalError> {
         let lazy = match self {

@@ -1,0 +1,46 @@
+//! What a query has twice is read once.
+
+use novascope::promql::eval::{Outcome, QueryOptions, Window, range};
+use novascope::promql::parse::parse;
+
+use crate::generate::{Dice, Kinds, samples};
+use crate::store::Store;
+
+fn ask(store: &Store, query: &str, options: &QueryOptions) -> Outcome {
+    let window = Window { start: 900_000, end: 1_800_000, step: 15_000 };
+    range(store, query, &parse(query).unwrap(), window, options).unwrap()
+}
+
+#[test]
+fn equal_parts_are_read_once() {
+    let store = samples(&mut Dice::new(3), 150, 15_000, Kinds { exotic: false });
+    let options = QueryOptions::default();
+    let read = |query: &str| ask(&store, query, &options).stats.samples;
+    let once = read("sum by (g) (rate(a_total[5m]))");
+    assert_eq!(read("sum by (g) (rate(a_total[5m])) / sum by (g) (rate(a_total[5m]))"), once);
+    assert_eq!(read("sum(rate(a_total[5m])) / count(rate(a_total[5m]))"), once);
+    assert_eq!(read("(rate(a_total[5m]) > 0.5) or -(rate(a_total[5m]))"), once);
+    // Another range, another text.
+    assert!(read("sum(rate(a_total[5m])) / sum(rate(a_total[5m] offset 5m))") > once);
+}
+
+#[test]
+fn sharing_changes_no_answer() {
+    let store = samples(&mut Dice::new(4), 150, 15_000, Kinds { exotic: true });
+    for query in [
+        "sum by (g) (rate(a_total[5m])) / on (g) group_right () (rate(a_total[5m]) * rate(a_total[5m]))",
+        "topk(2, rate(a_total[5m])) or bottomk(1, rate(a_total[5m]))",
+        "histogram_count(rate(h[5m])) / ignoring (x) histogram_count(rate(h[5m]))",
+        "histogram_quantile(0.5, rate(h[5m])) * histogram_sum(rate(h[5m]))",
+        // It says where it stands, twice.
+        "rate(b[5m]) + rate(b[5m])",
+        "max_over_time(sum(rate(a_total[5m]))[5m:30s]) - sum(rate(a_total[5m]))",
+        "sum(rate(a_total[5m] @ 1200)) - sum(rate(a_total[5m] @ 1200))",
+    ] {
+        // Whoever counts samples by step gets everything evaluated as it stands.
+        let apart = QueryOptions { count_steps: true, ..QueryOptions::default() };
+        let (shared, apart) = (ask(&store, query, &QueryOptions::default()), ask(&store, query, &apart));
+        assert_eq!(format!("{:?}", shared.value), format!("{:?}", apart.value), "{query}");
+        assert_eq!((shared.warnings, shared.infos), (apart.warnings, apart.infos), "{query}");
+    }
+}
