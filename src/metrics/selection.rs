@@ -1,6 +1,7 @@
 //! The answer to a selector: which series, and their samples on demand, from blocks and from memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -24,6 +25,8 @@ pub struct Selection {
     /// The version holds a flush back: what was in memory when it was taken stays there until it is let go.
     blocks: Option<(Arc<Version>, Selected)>,
     remarks: Mutex<Remarks>,
+    /// Width of the widest windows that were read so far, in milliseconds.
+    widest: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -68,7 +71,14 @@ impl Selection {
         if let Some((_, selected)) = &blocks {
             found = joined(found, &selected.series);
         }
-        Self { shared: Arc::clone(shared), found, wanted, blocks, remarks: Mutex::new(remarks) }
+        Self {
+            shared: Arc::clone(shared),
+            found,
+            wanted,
+            blocks,
+            remarks: Mutex::new(remarks),
+            widest: AtomicI64::new(0),
+        }
     }
 
     /// Labels of every series.
@@ -112,7 +122,8 @@ impl Selection {
         {
             let mut remarks = Remarks::default();
             let spans = in_head.as_ref().map(Snapshot::spans).unwrap_or_default();
-            version.read(series, (wanted, &spans), column, &mut remarks);
+            let widest = version.read(series, (wanted, &spans), column, &mut remarks);
+            self.widest.fetch_max(widest, Ordering::Relaxed);
             if remarks != Remarks::default() {
                 let mut all = self.remarks.lock();
                 all.warnings.append(&mut remarks.warnings);
@@ -142,6 +153,17 @@ impl SeriesSet for Selection {
 
     fn read(&self, index: usize, column: &mut Column) -> Result<(), SourceError> {
         self.found.get(index).map_or(Ok(()), |found| self.read_all(found, self.wanted, column))
+    }
+
+    fn tier(&self) -> &'static str {
+        match self.widest.load(Ordering::Relaxed) {
+            0 => "raw",
+            10_000 => "10s",
+            60_000 => "1m",
+            300_000 => "5m",
+            3_600_000 => "1h",
+            _ => "windows",
+        }
     }
 
     fn notes(&self) -> Notes {

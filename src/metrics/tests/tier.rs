@@ -9,7 +9,7 @@ use crate::metrics::config::Tier;
 use crate::model::histogram::ResetHint;
 use crate::promql::eval::{self, QueryOptions, QueryValue, Window};
 use crate::promql::parse::parse;
-use crate::promql::source::{Select, SeriesSet, Source, SourceError};
+use crate::promql::source::{Hints, Select, SeriesSet, Source, SourceError};
 
 /// A store that is never asked for whole windows.
 struct Raw<'a>(&'a Store);
@@ -193,6 +193,11 @@ fn every_tier_answers_as_raw_samples_do() {
         version.blocks().iter().filter(|block| block.meta().resolution == resolution).count()
     };
     assert!(count(60_000) > 0 && count(300_000) > 0, "tiers are made as samples are flushed");
+    let hints = Hints { step: MINUTE, range: MINUTE, function: "max_over_time", ..Hints::default() };
+    let select = Select { matchers: vec![], mint: FIRST + 1, maxt: FIRST + 3_600_000, hints };
+    let found = Source::select(&*store, &select).unwrap();
+    found.read(0, &mut Column::default()).unwrap();
+    assert_eq!(found.tier(), "1m");
     let mut compared = 0;
     let grids = [("1m", MINUTE), ("5m", 5 * MINUTE), ("30s", 90_000), ("1h", 10 * MINUTE), ("2m", MINUTE)];
     for round in 0..3 {
@@ -251,7 +256,7 @@ fn windows_answer_exactly_after_their_samples_are_gone() {
             check(&format!("{query} by {step}"), &left, &raw);
         }
     }
-    let select = Select { matchers: vec![], mint: FIRST, maxt: now, hints: crate::promql::source::Hints::default() };
+    let select = Select { matchers: vec![], mint: FIRST, maxt: now, hints: Hints::default() };
     let found = Source::select(&*store, &select).unwrap();
     found.read(0, &mut Column::default()).unwrap();
     let infos = found.notes().infos;

@@ -24,14 +24,15 @@ const GAPS_MAX: usize = 64;
 
 impl Version {
     /// Appends the samples of a series that are wanted, as for `select`, to a cleared column. Where there are samples
-    /// elsewhere, in no block, windows with those are read raw. What cannot be read is named in the remarks.
+    /// elsewhere, in no block, windows with those are read raw. What cannot be read is named in the remarks. Answers the
+    /// width of the widest windows that were read, 0 where only samples were.
     pub fn read(
         &self,
         series: &Series,
         (wanted, elsewhere): (Wanted, &Spans),
         column: &mut Column,
         remarks: &mut Remarks,
-    ) {
+    ) -> i64 {
         let mut groups: SmallVec<[u32; 8]> = SmallVec::new();
         let mut orphans: SmallVec<[(u32, u32); 4]> = SmallVec::new();
         for (place, number) in &series.parts {
@@ -41,7 +42,7 @@ impl Version {
                 _ => {}
             }
         }
-        let mut reading = Reading { version: self, series, wanted, elsewhere, remarks };
+        let mut reading = Reading { version: self, series, wanted, elsewhere, remarks, widest: 0 };
         reading.orphans(&orphans, column);
         for group in groups {
             let Some(group) = self.groups.get(group as usize) else { continue };
@@ -50,6 +51,7 @@ impl Version {
             reading.group(group, into);
             merge(column, &mut part);
         }
+        reading.widest
     }
 }
 
@@ -60,6 +62,7 @@ struct Reading<'a> {
     wanted: Wanted,
     elsewhere: &'a Spans,
     remarks: &'a mut Remarks,
+    widest: i64,
 }
 
 impl<'a> Reading<'a> {
@@ -148,6 +151,7 @@ impl<'a> Reading<'a> {
             merge(&mut samples, &mut part);
         }
         merge(column, &mut samples);
+        self.widest = self.widest.max(block.meta().resolution);
         true
     }
 
@@ -198,6 +202,7 @@ impl<'a> Reading<'a> {
         merge(&mut part, &mut other);
         if !part.is_empty() {
             let width = Period::from_millis(block.meta().resolution);
+            self.widest = self.widest.max(block.meta().resolution);
             self.remarks.infos.insert(format!("older samples are answered from windows of {width}"));
         }
         merge(column, &mut part);
