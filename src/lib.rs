@@ -29,12 +29,15 @@ pub mod ingest;
 pub mod notify;
 pub mod query;
 
-// Row 6: recording and alerting rules, objectives.
+// Row 6: recording and alerting rules.
 pub mod rules;
 
-// Row 7: every HTTP and gRPC interface.
+// Row 7: service level objectives.
+pub mod slo;
+
+// Row 8: every HTTP and gRPC interface.
 pub mod api;
 
-// Rows 8 and 9: composition, and commands.
+// Rows 9 and 10: composition, and commands.
 pub mod app;
 pub mod cli;

@@ -10,6 +10,7 @@ pub mod instance;
 pub mod page;
 pub mod prometheus;
 pub mod ruler;
+pub mod slo;
 
 use std::sync::Arc;
 

@@ -18,6 +18,7 @@ use crate::app::options::{Options, Retention};
 use crate::app::ports::{Parts, Routers};
 use crate::app::pulse::Pulse;
 use crate::app::rules::{self, Around};
+use crate::app::slo::Slos;
 use crate::app::traces::{self, Traces};
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
@@ -40,6 +41,7 @@ pub struct Daemon {
     pub store: Arc<Store>,
     pub instance: Arc<Instance>,
     pub rules: Rules,
+    slos: Slos,
     notifier: Notifier,
     sink: Arc<alerting::ToNotifier>,
     pub addresses: Addresses,
@@ -91,12 +93,7 @@ impl Daemon {
         let otlp = otlp::Receiver::new(Arc::clone(&store), clock.clone(), limits.clone(), config.otlp.clone());
         let otlp = Arc::new(otlp);
         let drain = Drain::default();
-        let scraper = Arc::new(Scraper::new(scrape::Seams {
-            store: Arc::clone(&store),
-            tasks: tasks.clone(),
-            clock: clock.clone(),
-            drain: drain.clone(),
-        }));
+        let scraper = scraper(&store, (&clock, &tasks, &drain));
         let external_url = format!("http://{}", addresses.main);
         let notifier = alerting::open(&config.alerting, &options.data, &external_url, (&clock, &tasks, &drain))
             .map_err(|error| StartError::Alerting(error.to_string()))?;
@@ -109,10 +106,12 @@ impl Daemon {
             data: &options.data,
             sink: Arc::clone(&sink) as Arc<dyn AlertSink>,
         };
-        let rules =
-            rules::build(&around, &config.own).map_err(|why| StartError::Data { path: options.data.clone(), why })?;
+        let slos = Slos::new(&store, &clock, (&config.own.slo, rules::options(&config.own.query)));
+        let rules = rules::build(&around, &config.own, &slos.engine)
+            .map_err(|why| StartError::Data { path: options.data.clone(), why })?;
         let parts = Parts {
             rules: rules.clone(),
+            slos: slos.engine.clone(),
             notifier: notifier.clone(),
             scraper: Arc::clone(&scraper),
             store: Arc::clone(&store),
@@ -129,6 +128,7 @@ impl Daemon {
             traces: Traces::default(),
             clock: clock.clone(),
             rules,
+            slos,
             scraper,
             notifier,
             sink,
@@ -158,6 +158,12 @@ impl Daemon {
     pub fn log_is_read(&self, config: &Config) {
         self.whole.send_replace(true);
         self.instance.set_phase(Phase::Ready);
+        self.apply_rules(config);
+    }
+
+    /// Objectives come before the rules, whose queries they answer.
+    fn apply_rules(&self, config: &Config) {
+        self.slos.apply(config);
         rules::apply(&self.rules, config, format!("http://{}", self.addresses.main));
     }
 
@@ -173,7 +179,7 @@ impl Daemon {
         self.otlp.reload(config.otlp.clone());
         self.sink.external_labels.store(Arc::new(Labels::from_pairs(&config.global.external_labels)));
         if self.instance.phase() != Phase::Starting {
-            rules::apply(&self.rules, config, format!("http://{}", self.addresses.main));
+            self.apply_rules(config);
         }
         self.traces.apply(traces);
         self.scraper.apply(jobs);
@@ -216,6 +222,7 @@ impl Daemon {
         let mut workers = vec![
             self.tasks.spawn(TaskKind::Maintenance, pulse().maintain()),
             self.tasks.spawn(TaskKind::RuleGroup, self.rules.clone().keep_saved()),
+            self.tasks.spawn(TaskKind::RuleGroup, self.slos.record(&self.tasks, &self.drain)),
             self.tasks.spawn(TaskKind::Notification, self.notifier.clone().run()),
             self.tasks.spawn(TaskKind::Telemetry, self.traces.clone().run(self.drain.clone())),
         ];
@@ -244,6 +251,15 @@ impl Daemon {
     pub fn spawn(&self, kind: TaskKind, future: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(kind, future);
     }
+}
+
+fn scraper(store: &Arc<Store>, (clock, tasks, drain): (&Clock, &Tasks, &Drain)) -> Arc<Scraper> {
+    Arc::new(Scraper::new(scrape::Seams {
+        store: Arc::clone(store),
+        tasks: tasks.clone(),
+        clock: clock.clone(),
+        drain: drain.clone(),
+    }))
 }
 
 fn instance(options: &Options, config: &Config, addresses: &Addresses, (now, reload): (i64, Reload)) -> Instance {

@@ -19,5 +19,6 @@ pub mod pulse;
 pub mod reload;
 mod rules;
 pub mod run;
+mod slo;
 pub mod stop;
 pub mod traces;

@@ -17,6 +17,8 @@ pub struct Options {
     pub data: PathBuf,
     /// An alertmanager.yml.
     pub alertmanager_config_file: Option<PathBuf>,
+    /// Patterns of files of objectives, beside those of the configuration.
+    pub slo_files: Vec<PathBuf>,
     pub listen: Listen,
     pub otlp_grpc_listen: Listen,
     pub otlp_http_listen: Listen,
@@ -152,6 +154,7 @@ impl Options {
             ("otlp.grpc-listen", self.otlp_grpc_listen.to_string()),
             ("otlp.http-listen", self.otlp_http_listen.to_string()),
             ("retention", or_config(self.retention.map(|retention| retention.to_string()))),
+            ("slo.files", self.slo_files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",")),
             ("self", if self.own { "on" } else { "off" }.to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))

@@ -27,6 +27,7 @@ use crate::server::body::BodyLimits;
 use crate::server::cors::Cors;
 use crate::server::layers::{self, Layers};
 use crate::server::rate::SampleRate;
+use crate::slo::engine::Engine;
 use crate::telemetry;
 use crate::telemetry::text::Format;
 
@@ -39,6 +40,7 @@ pub struct Parts {
     pub otlp: Arc<otlp::Receiver>,
     pub clock: Clock,
     pub rules: Rules,
+    pub slos: Engine,
     pub notifier: Notifier,
     pub scraper: Arc<Scraper>,
 }
@@ -72,6 +74,7 @@ impl Parts {
         let alertmanager = Alertmanager { notifier: self.notifier.clone(), instance: Arc::clone(&self.instance) };
         let main = crate::api::router(prometheus)
             .merge(alertmanager::routes(alertmanager))
+            .merge(crate::api::slo::routes(self.objectives()))
             .merge(limited(remote_write::routes(Arc::new(write))))
             .merge(targets::routes(Arc::clone(&self.scraper)))
             .merge(limited(import::routes(Arc::new(import))))
@@ -81,6 +84,12 @@ impl Parts {
         // Both ports take both transports: a sender with the wrong port of the two still gets through.
         let otlp = || wrap(limited(otlp::routes(Arc::clone(&self.otlp))));
         Routers { main: wrap(main), otlp_grpc: otlp(), otlp_http: otlp() }
+    }
+}
+
+impl Parts {
+    fn objectives(&self) -> crate::api::slo::Slo {
+        crate::api::slo::Slo { engine: self.slos.clone(), queries: self.queries.clone() }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::base::drain::Drain;
 use crate::base::tasks::{TaskKind, Tasks};
 use crate::metrics::Store;
 use crate::promql::eval::QueryOptions;
+use crate::query::config::Config as QueryConfig;
 use crate::rules::expansion::Surroundings;
 use crate::rules::group::World;
 use crate::rules::manager::{Rules, Seams, Source};
@@ -18,6 +19,8 @@ use crate::rules::namespaces::Namespaces;
 use crate::rules::seam::AlertSink;
 use crate::rules::snapshot::SnapshotFile;
 use crate::rules::store::StoreBackend;
+use crate::slo::alerting::{self, SloBackend};
+use crate::slo::engine::Engine;
 
 /// An alert that goes on firing is told again after this (Prometheus: `--rules.alert.resend-delay`).
 const RESEND_DELAY_MILLIS: i64 = 60_000;
@@ -34,15 +37,19 @@ pub(crate) struct Around<'a> {
     pub(crate) sink: Arc<dyn AlertSink>,
 }
 
-/// A manager without groups; [`apply`] gives it some.
-pub(crate) fn build(around: &Around<'_>, own: &Own) -> Result<Rules, String> {
-    let query = &own.query;
-    let options = QueryOptions {
+/// How rules and objectives evaluate queries.
+pub(crate) fn options(query: &QueryConfig) -> QueryOptions {
+    QueryOptions {
         lookback: query.lookback.as_millis(),
         default_subquery_step: query.subquery_step.as_millis(),
         max_samples: query.samples_max,
         ..QueryOptions::default()
-    };
+    }
+}
+
+/// A manager without groups; [`apply`] gives it some.
+pub(crate) fn build(around: &Around<'_>, own: &Own, engine: &Engine) -> Result<Rules, String> {
+    let options = options(&own.query);
     let file = match SnapshotFile::open(Disk::real(), &around.data.join("rules")) {
         Ok(file) => Some(file),
         Err(error) => {
@@ -53,7 +60,10 @@ pub(crate) fn build(around: &Around<'_>, own: &Own) -> Result<Rules, String> {
     let namespaces = own.rules.config_api.then(|| Namespaces::open(Disk::real(), &around.data.join("rules")));
     let namespaces = namespaces.transpose().map_err(|error| format!("rules/namespaces.json: {error}"))?.map(Arc::new);
     let world = World {
-        backend: Arc::new(StoreBackend::new(Arc::clone(around.store), options)),
+        backend: Arc::new(SloBackend {
+            inner: Arc::new(StoreBackend::new(Arc::clone(around.store), options)),
+            engine: engine.clone(),
+        }),
         sink: Arc::clone(&around.sink),
         surroundings: Arc::default(),
         clock: around.clock.clone(),
@@ -75,7 +85,9 @@ pub(crate) fn apply(rules: &Rules, config: &Config, external_url: String) {
     let surroundings = Arc::new(Surroundings { external_labels, external_url });
     let query_offset = config.global.rule_query_offset.as_millis();
     rules.set_world(|world| World { surroundings, query_offset, ..world.clone() });
-    rules.apply(config.rule_groups.clone());
+    let mut groups = config.rule_groups.clone();
+    groups.extend(alerting::groups(&config.slo.objectives, config.own.slo.interval.as_millis()));
+    rules.apply(groups);
     if let Some(namespaces) = rules.namespaces() {
         namespaces.set_default_interval(config.global.evaluation_interval.as_millis());
         rules.apply_from(Source::Api, namespaces.specs());

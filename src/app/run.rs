@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::path::PathBuf;
+
 use crate::app::bind;
 use crate::app::build::{Daemon, Plan};
 use crate::app::config::{self, Config, Loaded};
@@ -28,6 +30,15 @@ fn load(options: &Options) -> Result<Loaded, StartError> {
     let mut loaded = options.config_file.as_deref().map(config::load).transpose()?.unwrap_or_default();
     if let Some(path) = &options.alertmanager_config_file {
         loaded.config.alerting = config::alerting::load(path, &loaded.config.own.alerting)?;
+    }
+    if !options.slo_files.is_empty() {
+        // With those of the configuration, whose paths are relative to its file.
+        let config = &loaded.config;
+        let configured = config.own.slo.files.iter().map(|pattern| config.folder.join(pattern));
+        let patterns: Vec<PathBuf> = configured.chain(options.slo_files.iter().cloned()).collect();
+        let mut notes = Vec::new();
+        loaded.config.slo = config::objectives(&patterns, &mut notes)?;
+        loaded.notes.append(&mut notes);
     }
     Ok(loaded)
 }

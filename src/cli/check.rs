@@ -43,6 +43,13 @@ pub(super) enum Check {
         #[command(flatten)]
         answer: Answer,
     },
+    /// Check files of service level objectives: our form, Sloth's, Pyrra's, OpenSLO's.
+    Slo {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        answer: Answer,
+    },
     /// Read every block of a data folder and verify checksums and contents. Changes nothing; works beside a running
     /// daemon.
     Data {
@@ -76,6 +83,7 @@ impl Check {
                 let verdicts: Vec<Verdict> = files.iter().map(|file| alertmanager_verdict(file)).collect();
                 verdict::tell(&verdicts, answer)
             }
+            Self::Slo { files, answer } => verdict::tell(&crate::cli::check_slo::check(&files), answer),
             Self::Data { folder } => check_data::run(&folder),
         }
     }

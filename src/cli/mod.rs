@@ -5,12 +5,14 @@
 mod check;
 mod check_data;
 mod check_rules;
+mod check_slo;
 mod import;
 mod inspect;
 mod promql;
 mod query;
 mod rules;
 mod serve;
+mod slo;
 mod test_rules;
 mod verdict;
 
@@ -48,6 +50,9 @@ enum Command {
     /// Ask a running server.
     #[command(subcommand)]
     Query(query::Query),
+    /// Report on service level objectives.
+    #[command(subcommand)]
+    Slo(slo::Slo),
     /// Format or check queries.
     #[command(subcommand)]
     Promql(promql::Promql),
@@ -70,6 +75,9 @@ struct Flags {
     /// An alertmanager.yml: who is told of alerts, and when.
     #[arg(long = "alertmanager.config-file", env = "NOVASCOPE_ALERTMANAGER_CONFIG_FILE", value_name = "FILE")]
     alertmanager_config_file: Option<PathBuf>,
+    /// Files of objectives (our form, Sloth, Pyrra, OpenSLO), as a pattern; may be given several times.
+    #[arg(long = "slo.files", env = "NOVASCOPE_SLO_FILES", value_name = "GLOB", value_delimiter = ',')]
+    slo_files: Vec<PathBuf>,
     /// Main port: every API over HTTP/1.1 and HTTP/2, and gRPC.
     #[arg(long, env = "NOVASCOPE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     listen: Listen,
@@ -121,6 +129,7 @@ impl From<Flags> for Options {
             config_file: flags.config_file,
             data: flags.data,
             alertmanager_config_file: flags.alertmanager_config_file,
+            slo_files: flags.slo_files,
             listen: flags.listen,
             otlp_grpc_listen: flags.otlp_grpc_listen,
             otlp_http_listen: flags.otlp_http_listen,
@@ -143,6 +152,7 @@ pub fn main() -> ExitCode {
         Some(Command::Inspect(inspect)) => inspect.run(),
         Some(Command::Import(import)) => import.run(),
         Some(Command::Query(query)) => query.run(),
+        Some(Command::Slo(slo)) => slo.run(),
         Some(Command::Promql(promql)) => promql.run(),
         Some(Command::Rules(rules)) => rules.run(),
         Some(Command::Test(test)) => test.run(),
@@ -186,6 +196,7 @@ mod tests {
             "otlp.http-listen",
             "retention",
             "self",
+            "slo.files",
         ];
         assert_eq!(flags, expect);
         let options = Options::from(Cli::parse_from(["novascope"]).flags);

@@ -48,6 +48,7 @@ pub enum QueryKind {
     Labels,
     Exemplars,
     Federate,
+    Objectives,
 }
 
 impl QueryKind {
@@ -59,6 +60,7 @@ impl QueryKind {
             Self::Labels => "labels",
             Self::Exemplars => "exemplars",
             Self::Federate => "federate",
+            Self::Objectives => "objectives",
         }
     }
 }

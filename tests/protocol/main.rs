@@ -14,3 +14,4 @@ mod own;
 mod queries;
 mod remote_write;
 mod rules;
+mod slo;

@@ -3,7 +3,7 @@
 use crate::{Source, assert_only_exceptions, sources};
 
 /// Rows from the lowest.
-const ROWS: [&[&str]; 10] = [
+const ROWS: [&[&str]; 11] = [
     &["base", "proto"],
     &["model", "telemetry", "ui"],
     &["codec", "promql", "server", "template"],
@@ -11,6 +11,7 @@ const ROWS: [&[&str]; 10] = [
     &["metrics", "traces", "logs", "profiles", "flows"],
     &["ingest", "query", "notify"],
     &["rules", "analytics"],
+    &["slo"],
     &["api"],
     &["app"],
     &["cli"],

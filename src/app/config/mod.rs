@@ -27,6 +27,7 @@ use crate::ingest::{otlp, scrape};
 use crate::notify::notifier;
 use crate::rules::file as rules;
 use crate::rules::rule::GroupSpec;
+use crate::slo::set::{self as slo, Set};
 
 /// The file beside the one that `--config.file` names.
 pub const OWN_FILE: &str = "novascope.yml";
@@ -50,6 +51,8 @@ pub struct Config {
     pub alerting: notifier::Loaded,
     /// Where spans about our own work go.
     pub tracing: Option<tracing::Config>,
+    /// Objectives of all files, checked.
+    pub slo: Set,
     pub own: Own,
     /// The main file with secrets hidden, for `/api/v1/status/config`.
     pub text: String,
@@ -125,6 +128,7 @@ pub fn check(path: &Path) -> Result<Loaded, Faults> {
         storage: file.storage,
         alerting: load_alerting(&own, folder)?,
         tracing,
+        slo: load_slo(&own, folder, &mut notes)?,
         own,
         text: redact::secrets(&text),
     };
@@ -168,6 +172,22 @@ fn load_rules(file: &File, folder: &Path, notes: &mut Vec<String>) -> Result<Vec
         }
     }
     if faults.is_empty() { Ok(groups) } else { Err(Faults(faults)) }
+}
+
+/// Objectives of the files that our settings name.
+fn load_slo(own: &Own, folder: &Path, notes: &mut Vec<String>) -> Result<Set, YamlError> {
+    let patterns: Vec<PathBuf> = own.slo.files.iter().map(|pattern| folder.join(pattern)).collect();
+    objectives(&patterns, notes)
+}
+
+/// Objectives of files. The first fault is given; `novascope check slo` gives them all.
+pub fn objectives(patterns: &[PathBuf], notes: &mut Vec<String>) -> Result<Set, YamlError> {
+    let mut set = slo::load(patterns).map_err(|faults| {
+        let nothing = || YamlError::whole_file("slo.files", "cannot be read");
+        faults.into_iter().next().unwrap_or_else(nothing)
+    })?;
+    notes.append(&mut set.notes);
+    Ok(set)
 }
 
 /// The alertmanager.yml that our settings name, relative to the file that names it.

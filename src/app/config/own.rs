@@ -13,6 +13,7 @@ use crate::metrics::config as metrics;
 use crate::notify::settings as alerting;
 use crate::query::config as query;
 use crate::server::body::{BodyLimits, InFlight};
+use crate::slo::config as slo;
 
 /// The key `novascope`, or the file `novascope.yml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -26,6 +27,7 @@ pub struct Own {
     pub query: query::Config,
     pub alerting: alerting::Settings,
     pub rules: Rules,
+    pub slo: slo::Config,
 }
 
 /// How rules run, beside what their files say.
