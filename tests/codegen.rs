@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "prometheus.proto",
     "write_v2.proto",
     "exposition.proto",
@@ -10,6 +10,7 @@ const FILES: [&str; 7] = [
     "opentelemetry/resource.proto",
     "opentelemetry/metrics.proto",
     "opentelemetry/metrics_service.proto",
+    "novascope/alerts.proto",
 ];
 
 fn root() -> PathBuf {

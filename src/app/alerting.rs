@@ -15,6 +15,7 @@ use crate::notify::alert::Alert;
 use crate::notify::config::SectionError;
 use crate::notify::notifier::{Loaded, Notifier, Parts};
 use crate::rules::alert::Alert as RuleAlert;
+use crate::rules::forward::{Forwarder, Seams};
 use crate::rules::seam::AlertSink;
 
 /// Builds delivery over the data folder.
@@ -39,6 +40,8 @@ pub(crate) fn open(
 /// Where rules put their alerts.
 pub(crate) struct ToNotifier {
     pub(crate) notifier: Notifier,
+    /// Alertmanagers elsewhere hear of the same alerts.
+    pub(crate) forwarder: Forwarder,
     pub(crate) external_url: String,
     /// Labels of this server, added where an alert has none of that name.
     pub(crate) external_labels: ArcSwap<Labels>,
@@ -73,14 +76,22 @@ impl ToNotifier {
 
 impl AlertSink for ToNotifier {
     fn take(&self, query: &str, alerts: &[RuleAlert]) {
-        self.notifier.put(alerts.iter().filter_map(|alert| self.convert(query, alert)).collect());
+        let alerts: Vec<_> = alerts.iter().filter_map(|alert| self.convert(query, alert)).collect();
+        self.forwarder.put(&alerts);
+        self.notifier.put(alerts);
     }
 }
 
+/// Who sends alerts on to Alertmanagers elsewhere.
+pub(crate) fn forwarder((clock, tasks, drain): (&Clock, &Tasks, &Drain)) -> Forwarder {
+    Forwarder::new(Seams { tasks: tasks.clone(), clock: clock.clone(), drain: drain.clone() })
+}
+
 /// A notifier and the sink that feeds it.
-pub(crate) fn sink(notifier: &Notifier, external_url: &str) -> Arc<ToNotifier> {
+pub(crate) fn sink(notifier: &Notifier, forwarder: Forwarder, external_url: &str) -> Arc<ToNotifier> {
     Arc::new(ToNotifier {
         notifier: notifier.clone(),
+        forwarder,
         external_url: external_url.to_owned(),
         external_labels: ArcSwap::from_pointee(Labels::empty()),
     })

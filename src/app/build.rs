@@ -97,7 +97,7 @@ impl Daemon {
         let external_url = format!("http://{}", addresses.main);
         let notifier = alerting::open(&config.alerting, &options.data, &external_url, (&clock, &tasks, &drain))
             .map_err(|error| StartError::Alerting(error.to_string()))?;
-        let sink = alerting::sink(&notifier, &external_url);
+        let sink = alerting::sink(&notifier, alerting::forwarder((&clock, &tasks, &drain)), &external_url);
         let around = Around {
             store: &store,
             tasks: &tasks,
@@ -113,6 +113,7 @@ impl Daemon {
             rules: rules.clone(),
             slos: slos.engine.clone(),
             notifier: notifier.clone(),
+            forwarder: sink.forwarder.clone(),
             scraper: Arc::clone(&scraper),
             store: Arc::clone(&store),
             queries,
@@ -175,6 +176,7 @@ impl Daemon {
         let jobs = jobs.map_err(|error| error.to_string())?;
         let traces = traces::prepare(config.tracing.as_ref(), &self.tasks, &self.clock)?;
         self.notifier.reload(&config.alerting).map_err(|error| error.to_string())?;
+        self.sink.forwarder.apply(&config.forward).map_err(|error| format!("alertmanagers: {error}"))?;
         self.instance.external_labels.store(Arc::new(config.global.external_labels.clone()));
         self.otlp.reload(config.otlp.clone());
         self.sink.external_labels.store(Arc::new(Labels::from_pairs(&config.global.external_labels)));
@@ -224,6 +226,7 @@ impl Daemon {
             self.tasks.spawn(TaskKind::RuleGroup, self.rules.clone().keep_saved()),
             self.tasks.spawn(TaskKind::RuleGroup, self.slos.record(&self.tasks, &self.drain)),
             self.tasks.spawn(TaskKind::Notification, self.notifier.clone().run()),
+            self.tasks.spawn(TaskKind::Notification, self.sink.forwarder.clone().run()),
             self.tasks.spawn(TaskKind::Telemetry, self.traces.clone().run(self.drain.clone())),
         ];
         if options.own {

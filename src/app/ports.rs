@@ -14,7 +14,7 @@ use axum::routing::get;
 
 use crate::api::alertmanager::{self, Alertmanager};
 use crate::api::instance::Instance;
-use crate::api::prometheus::{Prometheus, targets};
+use crate::api::prometheus::{Prometheus, alertmanagers, targets};
 use crate::app::config::own::Own;
 use crate::base::clock::Clock;
 use crate::ingest::scrape::Scraper;
@@ -22,6 +22,7 @@ use crate::ingest::{import, otlp, remote_write};
 use crate::metrics::Store;
 use crate::notify::notifier::Notifier;
 use crate::query::Queries;
+use crate::rules::forward::Forwarder;
 use crate::rules::manager::Rules;
 use crate::server::body::BodyLimits;
 use crate::server::cors::Cors;
@@ -42,6 +43,7 @@ pub struct Parts {
     pub rules: Rules,
     pub slos: Engine,
     pub notifier: Notifier,
+    pub forwarder: Forwarder,
     pub scraper: Arc<Scraper>,
 }
 
@@ -75,6 +77,7 @@ impl Parts {
         let main = crate::api::router(prometheus)
             .merge(alertmanager::routes(alertmanager))
             .merge(crate::api::slo::routes(self.objectives()))
+            .merge(alertmanagers::routes(self.forwarder.clone()))
             .merge(limited(remote_write::routes(Arc::new(write))))
             .merge(targets::routes(Arc::clone(&self.scraper)))
             .merge(limited(import::routes(Arc::new(import))))

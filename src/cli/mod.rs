@@ -2,6 +2,7 @@
 //!
 //! Every flag can be given by environment as `NOVASCOPE_…`. Exit codes: 0 done, 1 failed or faults found, 2 wrong use.
 
+mod alerts;
 mod check;
 mod check_data;
 mod check_rules;
@@ -39,6 +40,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List and acknowledge alerts of a running server.
+    #[command(subcommand)]
+    Alerts(alerts::Alerts),
     /// Check files without running anything.
     #[command(subcommand)]
     Check(check::Check),
@@ -148,6 +152,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         None => serve::run(cli.flags.into()),
+        Some(Command::Alerts(alerts)) => alerts.run(),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Inspect(inspect)) => inspect.run(),
         Some(Command::Import(import)) => import.run(),

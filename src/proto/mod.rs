@@ -52,3 +52,11 @@ pub mod opentelemetry {
         }
     }
 }
+
+/// Our own services.
+#[allow(clippy::all, reason = "generated")]
+pub mod novascope {
+    pub mod v1 {
+        include!("generated/novascope.v1.rs");
+    }
+}

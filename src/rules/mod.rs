@@ -8,13 +8,16 @@
 //! ([`alert`] is the state of one alerting rule, [`expansion`] its templates), [`schedule`] says when, [`manager`] runs
 //! all groups, reloads and keeps state. [`unit_test`] runs promtool's test files over the same code.
 //!
-//! Does not deliver alerts and does not know HTTP.
+//! [`forward`] sends alerts on to Alertmanagers elsewhere, where a prometheus.yml names some.
+//!
+//! Does not deliver alerts to people and answers no HTTP.
 
 pub mod absent;
 pub mod alert;
 pub mod dependency;
 pub mod expansion;
 pub mod file;
+pub mod forward;
 pub mod group;
 pub mod manager;
 pub mod namespaces;

@@ -117,7 +117,7 @@ def node_exporter(folder):
     return program, f"127.0.0.1:{port}"
 
 
-def prometheus(folder, config):
+def prometheus(folder, config, flags=()):
     port = free_port()
     file = pathlib.Path(folder) / "sender.yml"
     file.write_text(config)
@@ -126,6 +126,7 @@ def prometheus(folder, config):
         f"--config.file={file}",
         f"--storage.tsdb.path={pathlib.Path(folder) / 'sender-data'}",
         f"--web.listen-address=127.0.0.1:{port}",
+        *flags,
     ]
     program = Program("prometheus", folder, command)
     until("prometheus is ready", lambda: answers(f"http://127.0.0.1:{port}/-/ready"))

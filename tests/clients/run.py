@@ -4,6 +4,7 @@ import sys
 import tempfile
 import traceback
 
+import alerting
 import otel
 import peers
 import traces
@@ -33,6 +34,7 @@ def main(binary):
                 ("own spans over gRPC", lambda: traces.own_spans(server, traces.OverGrpc)),
                 ("own spans over HTTP", lambda: traces.own_spans(server, traces.OverHttp)),
             ]
+            cases += alerting.cases(binary, folder, programs)
             for name, case in cases:
                 try:
                     case()

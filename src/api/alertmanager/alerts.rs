@@ -59,6 +59,19 @@ impl Filter {
         })
     }
 
+    /// Alerts that fulfil matchers, whatever mutes them.
+    pub(super) fn of(texts: &[String]) -> Result<Self, Refusal> {
+        let mut all = Vec::new();
+        for text in texts {
+            all.extend(matchers::parse(text).map_err(|error| Refusal::bad(error.to_string()))?);
+        }
+        Ok(Self { active: true, silenced: true, inhibited: true, matchers: all, receiver: None })
+    }
+
+    pub(super) fn matchers(&self) -> &[Matcher] {
+        &self.matchers
+    }
+
     pub(super) fn takes_receiver(&self, name: &str) -> bool {
         self.receiver.as_ref().is_none_or(|receiver| receiver.matches(name))
     }

@@ -4,6 +4,7 @@
 //! list can be limited; what reads the store waits for its turn in `query` and stops when the client leaves. Times far
 //! from now are legal everywhere. Own endpoints live beside under `/api/v1/status/`.
 
+pub mod alertmanagers;
 pub mod answer;
 pub mod asked;
 pub mod exemplars;
@@ -63,7 +64,6 @@ pub fn routes(api: Prometheus) -> Router {
         .route("/api/v1/metadata", get(metadata::metadata))
         .route("/api/v1/rules", get(rules::rules))
         .route("/api/v1/alerts", get(rules::alerts))
-        .route("/api/v1/alertmanagers", get(rules::alertmanagers))
         .route("/api/v1/status/buildinfo", get(status::buildinfo))
         .route("/api/v1/status/config", get(status::config))
         .route("/api/v1/status/flags", get(status::flags))

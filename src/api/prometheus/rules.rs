@@ -1,4 +1,4 @@
-//! `rules`, `alerts`, `alertmanagers`.
+//! `rules`, `alerts`.
 
 mod shown;
 
@@ -8,7 +8,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -193,11 +192,6 @@ pub async fn alerts(State(api): State<Arc<Prometheus>>) -> Response {
     }
     data.extend_from_slice(b"]}");
     answer::raw(&data, &Notes::default())
-}
-
-/// Alertmanagers that alerts are sent to.
-pub async fn alertmanagers() -> Response {
-    answer::success(&json!({"activeAlertmanagers": [], "droppedAlertmanagers": []}), &Notes::default())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::ingest::exposition::Format;
 use crate::ingest::otlp;
 use crate::ingest::relabel::NameValidation;
 use crate::ingest::scrape::config as scrape;
+use crate::rules::forward::config as forward;
 
 /// A prometheus.yml.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -20,7 +21,7 @@ use crate::ingest::scrape::config as scrape;
 pub struct File {
     pub global: Global,
     pub runtime: Runtime,
-    pub alerting: Option<Value>,
+    pub alerting: Option<forward::Alerting>,
     #[serde(deserialize_with = "list")]
     pub rule_files: Vec<String>,
     #[serde(deserialize_with = "list")]

@@ -26,6 +26,7 @@ use crate::base::yaml::{self, YamlError};
 use crate::ingest::{otlp, scrape};
 use crate::notify::notifier;
 use crate::rules::file as rules;
+use crate::rules::forward::config as forward;
 use crate::rules::rule::GroupSpec;
 use crate::slo::set::{self as slo, Set};
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub storage: file::Storage,
     /// Who is told of alerts.
     pub alerting: notifier::Loaded,
+    /// The Alertmanagers elsewhere that are told too.
+    pub forward: forward::Checked,
     /// Where spans about our own work go.
     pub tracing: Option<tracing::Config>,
     /// Objectives of all files, checked.
@@ -109,6 +112,9 @@ pub fn check(path: &Path) -> Result<Loaded, Faults> {
         .map_err(|error| YamlError::whole_file(&name, error.to_string()))?;
     let own = load_own(&name, folder, file.novascope)?;
     tiers::check(&own.store).map_err(|why| YamlError::whole_file(&name, why))?;
+    let forward = file.alerting.unwrap_or_default().check(folder);
+    let forward = forward.map_err(|error| YamlError::whole_file(&name, format!("alerting: {error}")))?;
+    notes.extend(forward.notes.iter().cloned());
     let mut tracing = file.tracing;
     let settled = tracing.as_mut().map_or(Ok(()), |tracing| tracing.settle(folder));
     settled.map_err(|error| YamlError::whole_file(&name, error))?;
@@ -127,6 +133,7 @@ pub fn check(path: &Path) -> Result<Loaded, Faults> {
         otlp: file.otlp.unwrap_or_default(),
         storage: file.storage,
         alerting: load_alerting(&own, folder)?,
+        forward,
         tracing,
         slo: load_slo(&own, folder, &mut notes)?,
         own,

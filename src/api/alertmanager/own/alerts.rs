@@ -57,8 +57,8 @@ pub(in crate::api::alertmanager) fn select(
         is_acknowledged.is_none_or(|wanted| wanted == seen()) && filter.takes(alert, &muting())
     };
     let mut found: Vec<_> = dispatcher.active(now).filter(wanted).collect();
-    let order = |(_, a): &(Fingerprint, &Alert), (_, b): &(Fingerprint, &Alert)| {
-        (a.starts_at, &a.labels).cmp(&(b.starts_at, &b.labels))
+    let order = |(a_id, a): &(Fingerprint, &Alert), (b_id, b): &(Fingerprint, &Alert)| {
+        (a.starts_at, a_id).cmp(&(b.starts_at, b_id))
     };
     let (total, end) = (found.len(), offset.saturating_add(limit));
     if end < total {

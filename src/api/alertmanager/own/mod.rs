@@ -3,9 +3,11 @@
 
 mod acknowledge;
 mod alerts;
+mod grpc;
 mod history;
 mod incidents;
 mod maintenance;
+mod stream;
 
 use std::sync::Arc;
 
@@ -35,6 +37,8 @@ pub(super) fn routes() -> Router<Arc<Alertmanager>> {
         .route("/alerts/incidents", get(incidents::list))
         .route("/alerts/incidents/{id}", get(incidents::one))
         .route("/alerts/maintenance", get(maintenance::list))
+        .route("/ws/alerts", get(stream::stream))
+        .merge(grpc::routes())
 }
 
 /// Which part of a list is asked for.
