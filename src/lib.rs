@@ -24,7 +24,8 @@ pub mod storage;
 // Row 4: the signal stores.
 pub mod metrics;
 
-// Row 5: protocols in, queries over the stores, notifications out.
+// Row 5: protocols in, queries over the stores, data and notifications out.
+pub mod export;
 pub mod ingest;
 pub mod notify;
 pub mod query;

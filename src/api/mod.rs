@@ -4,6 +4,7 @@
 //! they never block: what reads the store runs through [`crate::query::Queries`].
 
 pub mod alertmanager;
+pub mod export;
 pub mod federate;
 pub mod health;
 pub mod instance;
@@ -23,6 +24,7 @@ use crate::api::prometheus::Prometheus;
 pub fn router(prometheus: Prometheus) -> Router {
     health::routes(Arc::clone(&prometheus.instance), Arc::clone(&prometheus.store))
         .merge(federate::routes(prometheus.clone()))
+        .merge(export::routes(prometheus.clone()))
         .merge(page::routes(prometheus.clone()))
         .merge(ruler::routes(prometheus.rules.clone()))
         .merge(prometheus::routes(prometheus))

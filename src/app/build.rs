@@ -269,10 +269,12 @@ fn instance(options: &Options, config: &Config, addresses: &Addresses, (now, rel
     let text = |address: Option<SocketAddr>| address.map(|address| address.to_string()).unwrap_or_default();
     let mut instance = Instance::new(now, config.text.clone(), reload);
     instance.flags = options.flags().into_iter().collect();
-    instance.retention = match options.retention.unwrap_or(config.own.store.retention) {
-        Retention::Off => String::new(),
-        Retention::For(period) => period.to_string(),
+    let time = match options.retention.unwrap_or(config.own.store.retention) {
+        Retention::Off => None,
+        Retention::For(period) => Some(period.to_string()),
     };
+    let size = Some(config.own.store.size_max).filter(|size| size.as_u64() > 0).map(|size| size.to_string());
+    instance.retention = time.into_iter().chain(size).collect::<Vec<_>>().join(" or ");
     instance.listen = addresses.main.to_string();
     instance.otlp_grpc = text(addresses.otlp_grpc);
     instance.otlp_http = text(addresses.otlp_http);

@@ -131,6 +131,11 @@ impl Tasks {
         self.0[kind as usize].load(Ordering::Relaxed)
     }
 
+    /// How many tasks of all kinds run now.
+    pub fn running_in_all(&self) -> i64 {
+        TaskKind::ALL.iter().map(|kind| self.running(*kind)).sum()
+    }
+
     fn enter(&self, kind: TaskKind) -> Running {
         self.0[kind as usize].fetch_add(1, Ordering::Relaxed);
         Running { tasks: self.clone(), kind }

@@ -3,16 +3,20 @@
 //! Every flag can be given by environment as `NOVASCOPE_…`. Exit codes: 0 done, 1 failed or faults found, 2 wrong use.
 
 mod alerts;
+mod cardinality;
 mod check;
 mod check_data;
 mod check_rules;
 mod check_slo;
+mod export;
 mod import;
 mod inspect;
 mod promql;
 mod query;
+mod remote_blocks;
 mod rules;
 mod serve;
+mod server;
 mod slo;
 mod test_rules;
 mod verdict;
@@ -43,6 +47,8 @@ enum Command {
     /// List and acknowledge alerts of a running server.
     #[command(subcommand)]
     Alerts(alerts::Alerts),
+    /// Say where the series of a running server come from, and which nobody asks for.
+    Cardinality(cardinality::Cardinality),
     /// Check files without running anything.
     #[command(subcommand)]
     Check(check::Check),
@@ -51,6 +57,9 @@ enum Command {
     /// Bring data of other stores into a data folder.
     #[command(subcommand)]
     Import(import::Import),
+    /// Take data out of a data folder or a running server.
+    #[command(subcommand)]
+    Export(export::Export),
     /// Ask a running server.
     #[command(subcommand)]
     Query(query::Query),
@@ -153,9 +162,11 @@ pub fn main() -> ExitCode {
     match cli.command {
         None => serve::run(cli.flags.into()),
         Some(Command::Alerts(alerts)) => alerts.run(),
+        Some(Command::Cardinality(cardinality)) => cardinality.run(),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Inspect(inspect)) => inspect.run(),
         Some(Command::Import(import)) => import.run(),
+        Some(Command::Export(export)) => export.run(),
         Some(Command::Query(query)) => query.run(),
         Some(Command::Slo(slo)) => slo.run(),
         Some(Command::Promql(promql)) => promql.run(),

@@ -1,5 +1,7 @@
-//! Takes a data folder of Prometheus: its blocks, oldest first, then its write-ahead log.
+//! Takes a data folder of Prometheus: its blocks, oldest first, then its write-ahead log and the log of late samples.
 //!
+//! What the head holds in `chunks_head` is in those logs too, so that folder is not read. Deletions hold: those of blocks
+//! are beside them, those of the head in its log.
 //! Samples go through the same door as those of any sender, so limits and retention hold. Units that are damaged are
 //! left out and named; the rest is taken.
 
@@ -64,8 +66,27 @@ pub fn import(
         import.outcome.blocks += 1;
         progress(&format!("block {name}: {} samples so far", import.outcome.samples));
     }
-    import.log(&folder.join("wal"), progress)?;
+    // The log of late samples names series by what the other log defines.
+    let mut known = Known::default();
+    for name in ["wal", "wbl"] {
+        import.log(&folder.join(name), &mut known, progress)?;
+    }
     Ok(import.outcome)
+}
+
+/// What a log says of the series behind its references.
+#[derive(Default)]
+struct Known {
+    labels: HashMap<u64, Labels>,
+    /// Deleted ranges, ends included. Deletions came after the samples, so they are gathered before anything is taken.
+    deleted: HashMap<u64, Vec<(i64, i64)>>,
+}
+
+impl Known {
+    fn is_deleted(&self, reference: u64, time: i64) -> bool {
+        let ranges = self.deleted.get(&reference);
+        ranges.is_some_and(|ranges| ranges.iter().any(|&(from, to)| (from..=to).contains(&time)))
+    }
 }
 
 struct Import<'a> {
@@ -187,7 +208,7 @@ impl<'a> Import<'a> {
     }
 
     /// The newest checkpoint, then the segments after it.
-    fn log(&mut self, folder: &Path, progress: &mut dyn FnMut(&str)) -> Result<(), ImportError> {
+    fn log(&mut self, folder: &Path, known: &mut Known, progress: &mut dyn FnMut(&str)) -> Result<(), ImportError> {
         let Ok(names) = self.list(folder) else { return Ok(()) };
         let checkpoint = names.iter().rev().find(|name| name.starts_with("checkpoint."));
         let covered = checkpoint.and_then(|name| name.rsplit('.').next()?.parse::<u64>().ok());
@@ -199,15 +220,33 @@ impl<'a> Import<'a> {
         let after =
             |name: &&String| name.parse::<u64>().is_ok_and(|number| covered.is_none_or(|covered| number > covered));
         files.extend(names.iter().filter(after).map(|name| folder.join(name)));
-        let mut known: HashMap<u64, Labels> = HashMap::new();
+        for path in &files {
+            self.deletions(path, known)?;
+        }
         for path in files {
-            self.segment(&path, &mut known)?;
+            self.segment(&path, known)?;
             progress(&format!("log {}: {} samples so far", path.display(), self.outcome.samples));
         }
         Ok(())
     }
 
-    fn segment(&mut self, path: &Path, known: &mut HashMap<u64, Labels>) -> Result<(), ImportError> {
+    /// Faults are met and told again when the samples are read.
+    fn deletions(&self, path: &Path, known: &mut Known) -> Result<(), ImportError> {
+        let bytes = self.read(path)?;
+        let mut entries = Vec::new();
+        for record in Records::new(&bytes).flatten().filter(|record| record.first() == Some(&record::TOMBSTONES)) {
+            entries.clear();
+            let _ = record::decode(&record, &mut entries);
+            for entry in &entries {
+                if let Entry::Tombstone { reference, mint, maxt } = entry {
+                    known.deleted.entry(*reference).or_default().push((*mint, *maxt));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn segment(&mut self, path: &Path, known: &mut Known) -> Result<(), ImportError> {
         let bytes = self.read(path)?;
         let mut entries = Vec::new();
         let mut references: HashMap<u64, SeriesRef> = HashMap::new();
@@ -231,16 +270,16 @@ impl<'a> Import<'a> {
         &mut self,
         appender: &mut Appender<'_>,
         entry: Entry,
-        known: &mut HashMap<u64, Labels>,
+        known: &mut Known,
         references: &mut HashMap<u64, SeriesRef>,
     ) {
         let (reference, time) = match &entry {
             Entry::Series { reference, labels } => {
-                known.insert(*reference, labels.clone());
+                known.labels.insert(*reference, labels.clone());
                 return;
             }
             Entry::Metadata { reference, metadata } => {
-                if let Some(labels) = known.get(reference) {
+                if let Some(labels) = known.labels.get(reference) {
                     appender.metadata(labels.metric_name(), metadata);
                 }
                 return;
@@ -248,10 +287,13 @@ impl<'a> Import<'a> {
             Entry::Tombstone { .. } => return,
             Entry::Float { reference, time, .. } | Entry::Histogram { reference, time, .. } => (*reference, *time),
         };
+        if known.is_deleted(reference, time) {
+            return;
+        }
         let series = match references.get(&reference) {
             Some(series) => *series,
             None => {
-                let Some(labels) = known.get(&reference) else { return };
+                let Some(labels) = known.labels.get(&reference) else { return };
                 match appender.series(labels.as_encoded()) {
                     Ok(series) => *references.entry(reference).or_insert(series),
                     Err(refusal) => return self.count(Err(refusal.reason()), false),

@@ -58,6 +58,23 @@ impl Report {
         if self.read_only { Some(Kind::Unavailable) } else { self.too_fast.then_some(Kind::RateLimited) }
     }
 
+    /// Adds what became of another part of the same body.
+    pub fn merge(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.histograms += other.histograms;
+        self.exemplars += other.exemplars;
+        self.read_only |= other.read_only;
+        self.too_fast |= other.too_fast;
+        for (reason, count) in other.rejected {
+            match self.rejected.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, total)) => *total += count,
+                None => self.rejected.push((reason, count)),
+            }
+        }
+        let room = MESSAGES_MAX.saturating_sub(self.messages.len());
+        self.messages.extend(other.messages.into_iter().take(room));
+    }
+
     /// Whether nothing was refused.
     pub fn is_clean(&self) -> bool {
         self.rejected.is_empty()

@@ -169,3 +169,15 @@ impl Store {
         }
     }
 }
+
+impl Store {
+    /// The newest metadata of the family that a metric belongs to: of its own name, or of the name without the suffix
+    /// that samples of a family have.
+    pub fn metadata_of(&self, metric: &str) -> Option<Metadata> {
+        let families = &self.shared().families;
+        let newest = |family: &str| families.get(family).into_iter().next();
+        let suffixes = ["_total", "_bucket", "_count", "_sum", "_created", "_info"];
+        let stripped = || suffixes.iter().find_map(|suffix| metric.strip_suffix(suffix)).and_then(newest);
+        newest(metric).or_else(stripped)
+    }
+}

@@ -91,6 +91,7 @@ impl Shared {
                 let left = emptied.into_iter().filter(|series| evict_if_empty(&self.shards, *series)).count();
                 self.series_total.fetch_sub(left, Ordering::Relaxed);
                 self.counters.series_evicted.fetch_add(left as u64, Ordering::Relaxed);
+                self.turnover.removed(left as u64, self.seams.clock.now());
             }
             ticket
         };

@@ -172,6 +172,7 @@ impl Shared {
                 shard.remove(reference.slot);
                 self.series_total.fetch_sub(1, Ordering::Relaxed);
                 self.counters.series_evicted.fetch_add(1, Ordering::Relaxed);
+                self.turnover.removed(1, self.seams.clock.now());
             }
         }
         if pending.before < i64::MAX {

@@ -14,6 +14,7 @@ pub mod config;
 pub mod refusal;
 
 mod appender;
+pub mod cardinality;
 mod catalog;
 mod column;
 mod columns;
@@ -42,6 +43,7 @@ mod snapshot;
 mod stats;
 mod store;
 mod upkeep;
+mod usage;
 mod view;
 mod workers;
 
@@ -58,6 +60,7 @@ pub use selection::Selection;
 pub use series::SeriesRef;
 pub use stats::{Stats, TopEntry, Totals};
 pub use store::{OpenError, Seams, Store};
+pub use usage::{Churn, Flux, Queried};
 
 #[cfg(test)]
 mod tests;

@@ -171,3 +171,26 @@ impl SeriesSet for Selection {
         Notes { warnings: warnings.into_iter().collect(), infos: infos.into_iter().collect() }
     }
 }
+
+/// Reading piece by piece, for those who copy whole series out: a year of one does not fit a column.
+impl Selection {
+    /// First and last time that any of the series may have a sample at, inside the range of the selection.
+    pub fn bounds(&self) -> Option<(i64, i64)> {
+        // Of every resolution: where samples are gone, coarser points may stand for them.
+        let metas = self.blocks.iter().flat_map(|(version, _)| version.blocks()).map(|block| block.meta());
+        let blocks = metas.map(|meta| (meta.min_time, meta.max_time));
+        let head = self.found.iter().filter_map(|found| {
+            let reference = found.head?;
+            self.shared.shards[reference.shard as usize].lock().get(reference)?.bounds()
+        });
+        let (first, last) = head.chain(blocks).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+        let (first, last) = (first.max(self.wanted.mint), last.min(self.wanted.maxt));
+        (first <= last).then_some((first, last))
+    }
+
+    /// As `read`, but only samples in `mint..=maxt`, which lies inside the range of the selection.
+    pub fn read_between(&self, index: usize, (mint, maxt): (i64, i64), column: &mut Column) -> Result<(), SourceError> {
+        let Some(found) = self.found.get(index) else { return Ok(()) };
+        self.read_all(found, Wanted::raw(mint, maxt), column)
+    }
+}

@@ -173,7 +173,8 @@ impl Store {
     }
 }
 
-fn largest(counts: HashMap<String, u64>, top: usize) -> Vec<TopEntry> {
+/// The entries with the largest counts, `top` at most.
+pub(super) fn largest(counts: HashMap<String, u64>, top: usize) -> Vec<TopEntry> {
     let mut entries: Vec<TopEntry> = counts.into_iter().map(|(name, count)| TopEntry { name, count }).collect();
     entries.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
     entries.truncate(top);

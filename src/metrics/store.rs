@@ -38,6 +38,7 @@ use super::series::SeriesRef;
 use super::shard::{Shard, Shards, new_shards};
 use super::stats::Counters;
 use super::upkeep::Upkeep;
+use super::usage::{Asked, Turnover};
 use super::workers::RUN_BITS;
 
 /// The machine, as the store sees it.
@@ -76,6 +77,9 @@ pub(super) struct Shared {
     pub families: Families,
     pub counters: Counters,
     pub changes: Changes,
+    /// What queries ask for, and series that come and go.
+    pub asked: Asked,
+    pub turnover: Turnover,
     pub series_total: AtomicUsize,
     pub newcomers: Newcomers,
     /// Why nothing is taken: said from outside, by whoever watches the memory of the process.
@@ -124,6 +128,8 @@ impl Shared {
             families: Families::new(config.metadata_families_max),
             counters: Counters::default(),
             changes: Changes::default(),
+            asked: Asked::default(),
+            turnover: Turnover::default(),
             series_total: AtomicUsize::new(0),
             newcomers: Newcomers::default(),
             held: Mutex::default(),
@@ -329,7 +335,9 @@ impl Drop for Store {
 impl Source for Store {
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, SourceError> {
         let range = (select.mint, select.maxt);
-        Ok(Box::new(Selection::asked(&self.shared, &select.matchers, range, asked_of(select))))
+        let selection = Selection::asked(&self.shared, &select.matchers, range, asked_of(select));
+        self.note_query(&select.matchers, &selection);
+        Ok(Box::new(selection))
     }
 }
 
@@ -416,7 +424,10 @@ impl Shared {
             put_definition(&mut definition, id, encoded);
             wal.prelude(DEFINITIONS, &definition);
         }
-        Ok(shard.insert(&labels, hash, id))
+        let reference = shard.insert(&labels, hash, id);
+        drop(shard);
+        self.turnover.created(labels.metric_name(), self.seams.clock.now());
+        Ok(reference)
     }
 
     /// The name of a series in the log.

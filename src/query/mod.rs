@@ -12,6 +12,7 @@ pub mod error;
 pub mod evaluate;
 pub mod gate;
 pub mod quick;
+pub mod stream;
 pub mod walk;
 
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub enum QueryKind {
     Exemplars,
     Federate,
     Objectives,
+    RemoteRead,
+    Export,
 }
 
 impl QueryKind {
@@ -61,6 +64,8 @@ impl QueryKind {
             Self::Exemplars => "exemplars",
             Self::Federate => "federate",
             Self::Objectives => "objectives",
+            Self::RemoteRead => "remote_read",
+            Self::Export => "export",
         }
     }
 }
@@ -168,6 +173,11 @@ impl Queries {
 
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The tasks of the process.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// Runs `work` when it is this query's turn. Dropping the future stops the work.

@@ -8,6 +8,7 @@ import alerting
 import otel
 import peers
 import traces
+import transfer
 from programs import Novascope, node_exporter, prometheus
 
 
@@ -33,6 +34,10 @@ def main(binary):
                 ("promtool query", lambda: peers.promtool(server)),
                 ("own spans over gRPC", lambda: traces.own_spans(server, traces.OverGrpc)),
                 ("own spans over HTTP", lambda: traces.own_spans(server, traces.OverHttp)),
+                ("remote read by prometheus", lambda: transfer.remote_read_by_prometheus(server, folder)),
+                ("exported blocks in promtool and prometheus", lambda: transfer.exported_blocks(server, binary, folder)),
+                ("exported OpenMetrics in promtool", lambda: transfer.exported_openmetrics(server, binary, folder)),
+                ("a folder of prometheus imported", lambda: transfer.imported_folder(server, binary, folder, target)),
             ]
             cases += alerting.cases(binary, folder, programs)
             for name, case in cases:

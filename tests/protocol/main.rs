@@ -15,3 +15,4 @@ mod queries;
 mod remote_write;
 mod rules;
 mod slo;
+mod transfer;

@@ -9,7 +9,7 @@ const ROWS: [&[&str]; 11] = [
     &["codec", "promql", "server", "template"],
     &["storage", "traceql", "logql"],
     &["metrics", "traces", "logs", "profiles", "flows"],
-    &["ingest", "query", "notify"],
+    &["ingest", "export", "query", "notify"],
     &["rules", "analytics"],
     &["slo"],
     &["api"],

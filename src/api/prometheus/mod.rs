@@ -7,12 +7,14 @@
 pub mod alertmanagers;
 pub mod answer;
 pub mod asked;
+pub mod cardinality;
 pub mod exemplars;
 pub mod form;
 pub mod json;
 pub mod language;
 pub mod metadata;
 pub mod query;
+pub mod read;
 pub mod report;
 pub mod result;
 pub mod rules;
@@ -62,13 +64,17 @@ pub fn routes(api: Prometheus) -> Router {
         .route("/api/v1/labels", both(metadata::label_names))
         .route("/api/v1/label/{name}/values", get(metadata::label_values))
         .route("/api/v1/metadata", get(metadata::metadata))
+        .route("/api/v1/read", post(read::read))
         .route("/api/v1/rules", get(rules::rules))
         .route("/api/v1/alerts", get(rules::alerts))
+        .route("/version", get(status::version))
         .route("/api/v1/status/buildinfo", get(status::buildinfo))
         .route("/api/v1/status/config", get(status::config))
         .route("/api/v1/status/flags", get(status::flags))
         .route("/api/v1/status/runtimeinfo", get(status::runtimeinfo))
         .route("/api/v1/status/tsdb", get(status::tsdb))
+        .route("/api/v1/status/cardinality", both(cardinality::cardinality))
+        .route("/api/v1/status/metric_names_stats", both(cardinality::metric_names_stats))
         .route("/api/v1/status/walreplay", get(status::walreplay))
         .route("/api/v1/notifications", get(status::notifications))
         .route("/api/v1/status/active_queries", get(running::active))

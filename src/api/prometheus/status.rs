@@ -10,19 +10,17 @@ use serde_json::json;
 use crate::api::instance::{PROMETHEUS_VERSION, rfc3339};
 use crate::api::prometheus::Prometheus;
 use crate::api::prometheus::answer::{self, Notes};
-use crate::api::prometheus::form::{Form, parse_int};
+use crate::api::prometheus::cardinality::limit;
+use crate::api::prometheus::form::Form;
 use crate::metrics::TopEntry;
 use crate::query::config::cores;
 use crate::server::error::Failure;
 
-/// Entries of each list of `status/tsdb`, and how many may be asked for.
+/// Entries of each list of `status/tsdb`.
 const TOP_DEFAULT: usize = 10;
-const TOP_MAX: usize = 10_000;
 
-/// Versions. `features` are there only where rules can be set over HTTP: with them, even empty, Grafana takes the server
-/// for Mimir and offers to edit its rules.
-pub async fn buildinfo(State(api): State<Arc<Prometheus>>) -> Response {
-    let mut info = json!({
+fn versions() -> serde_json::Value {
+    json!({
         "version": PROMETHEUS_VERSION,
         "revision": "",
         "branch": "",
@@ -31,7 +29,18 @@ pub async fn buildinfo(State(api): State<Arc<Prometheus>>) -> Response {
         "goVersion": "",
         "application": "novascope",
         "applicationVersion": env!("CARGO_PKG_VERSION"),
-    });
+    })
+}
+
+/// `/version`: versions without the envelope of other answers.
+pub async fn version() -> impl axum::response::IntoResponse {
+    ([(http::header::CONTENT_TYPE, "application/json")], versions().to_string())
+}
+
+/// Versions. `features` are there only where rules can be set over HTTP: with them, even empty, Grafana takes the server
+/// for Mimir and offers to edit its rules.
+pub async fn buildinfo(State(api): State<Arc<Prometheus>>) -> Response {
+    let mut info = versions();
     if api.rules.namespaces().is_some() {
         info["application"] = json!("Grafana Mimir");
         info["features"] = json!({"ruler_config_api": "true"});
@@ -63,7 +72,7 @@ pub async fn runtimeinfo(State(api): State<Arc<Prometheus>>) -> Response {
         "reloadConfigSuccess": reload_ok,
         "lastConfigTime": rfc3339(reloaded),
         "corruptionCount": found.frames_lost + found.damages,
-        "goroutineCount": 0,
+        "goroutineCount": api.queries.tasks().running_in_all(),
         "GOMAXPROCS": cores(),
         "GOMEMLIMIT": i64::MAX,
         "GOGC": "",
@@ -84,17 +93,7 @@ pub async fn tsdb(State(api): State<Arc<Prometheus>>, form: Form) -> Result<Resp
     fn entries(list: &[TopEntry]) -> Vec<Entry<'_>> {
         list.iter().map(|entry| Entry { name: &entry.name, value: entry.count }).collect()
     }
-    let limit = match form.get("limit") {
-        "" => TOP_DEFAULT,
-        text => parse_int(text)
-            .ok()
-            .and_then(|limit| usize::try_from(limit).ok())
-            .filter(|limit| *limit > 0)
-            .ok_or_else(|| Failure::bad_data("limit must be a positive number"))?,
-    };
-    if limit > TOP_MAX {
-        return Err(Failure::bad_data(format!("limit must not exceed {TOP_MAX}")));
-    }
+    let limit = limit(&form, TOP_DEFAULT)?;
     let stats = api.store.stats(limit);
     // Prometheus' bounds of an empty head.
     let (oldest, newest) = stats.bounds.unwrap_or((i64::MAX, i64::MIN));

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::api::instance::rfc3339;
 use crate::api::prometheus::answer::{self, Notes};
 use crate::api::prometheus::form::Form;
+use crate::ingest::relabel::{self, Rule, RuleConfig};
 use crate::ingest::scrape::target::Target;
 use crate::ingest::scrape::{PoolView, Scraper};
 use crate::model::labels::Labels;
@@ -33,6 +34,7 @@ pub fn routes(scraper: Arc<Scraper>) -> Router {
     Router::new()
         .route("/api/v1/targets", get(targets))
         .route("/api/v1/targets/metadata", get(metadata))
+        .route("/api/v1/targets/relabel_steps", get(relabel_steps))
         .route("/api/v1/scrape_pools", get(pools))
         .with_state(Scrapes { scraper, host })
 }
@@ -92,6 +94,56 @@ fn global_url(url: &Uri, host: &str) -> String {
 
 fn object(labels: &Labels) -> Value {
     Value::Object(labels.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect())
+}
+
+/// What each rule of a job makes of a label set, in order; behind a rule that drops it nothing is left.
+async fn relabel_steps(State(scrapes): State<Scrapes>, form: Form) -> Result<Response, Failure> {
+    let (pool, labels) = (form.get("scrapePool"), form.get("labels"));
+    if pool.is_empty() {
+        return Err(Failure::bad_data("no scrapePool parameter provided"));
+    }
+    if labels.is_empty() {
+        return Err(Failure::bad_data("no labels parameter provided"));
+    }
+    let labels: std::collections::BTreeMap<String, String> =
+        serde_json::from_str(labels).map_err(|error| Failure::bad_data(format!("error parsing labels: {error}")))?;
+    let rules = scrapes.scraper.rules_of(pool).ok_or_else(|| {
+        Failure::bad_data(format!(
+            "error retrieving scrape config: unable to find scrape config for scrape pool {pool}"
+        ))
+    })?;
+    let mut builder = Labels::from_pairs(labels).to_builder();
+    let mut keep = true;
+    let step = |(written, rule): &(RuleConfig, Rule)| {
+        keep = keep && relabel::process(std::slice::from_ref(rule), &mut builder);
+        let output = if keep { builder.clone().build() } else { Labels::empty() };
+        json!({"rule": rule_shown(written), "output": object(&output), "keep": keep})
+    };
+    let steps: Vec<Value> = rules.iter().map(step).collect();
+    Ok(answer::success(&json!({"steps": steps}), &Notes::default()))
+}
+
+/// A rule with the defaults of what it leaves out, in Prometheus' words.
+fn rule_shown(rule: &RuleConfig) -> Value {
+    let mut shown = Map::new();
+    if let Some(labels) = &rule.source_labels {
+        shown.insert("source_labels".to_owned(), json!(labels));
+    }
+    for (name, value, default) in [
+        ("separator", &rule.separator, Some(";")),
+        ("regex", &rule.regex, Some("(.*)")),
+        ("target_label", &rule.target_label, None),
+        ("replacement", &rule.replacement, Some("$1")),
+        ("action", &rule.action, Some("replace")),
+    ] {
+        if let Some(value) = value.as_deref().or(default) {
+            shown.insert(name.to_owned(), json!(value));
+        }
+    }
+    if let Some(modulus) = rule.modulus.filter(|modulus| *modulus > 0) {
+        shown.insert("modulus".to_owned(), json!(modulus));
+    }
+    Value::Object(shown)
 }
 
 /// Names of all jobs.
@@ -166,6 +218,7 @@ mod tests {
         let router = Router::new()
             .route("/api/v1/targets", get(targets))
             .route("/api/v1/targets/metadata", get(metadata))
+            .route("/api/v1/targets/relabel_steps", get(relabel_steps))
             .route("/api/v1/scrape_pools", get(pools))
             .with_state(state);
         let request = http::Request::get(path).body(axum::body::Body::empty()).unwrap();
@@ -187,6 +240,14 @@ mod tests {
         check("/api/v1/scrape_pools", &expect![[r#"{"status":"success","data":{"scrapePools":["empty","j"]}}"#]]).await;
         check("/api/v1/targets/metadata?match_target={job=%22j%22}", &expect![[r#"{"status":"success","data":[]}"#]])
             .await;
+        check("/api/v1/targets/relabel_steps?scrapePool=j&labels={%22__address__%22:%22b:2%22}", &expect![[r#"{"status":"success","data":{"steps":[{"rule":{"source_labels":["__address__"],"separator":";","regex":"b.*","replacement":"$1","action":"drop"},"output":{},"keep":false}]}}"#]]).await;
+        check(
+            "/api/v1/targets/relabel_steps?scrapePool=x&labels={}",
+            &expect![[
+                r#"{"status":"error","errorType":"bad_data","error":"error retrieving scrape config: unable to find scrape config for scrape pool x"}"#
+            ]],
+        )
+        .await;
         check(
             "/api/v1/targets/metadata?limit=x",
             &expect![[r#"{"status":"error","errorType":"bad_data","error":"limit must be a number"}"#]],

@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::app::config::list;
-use crate::app::config::own::Own;
+use crate::app::config::own::{self, Own};
 use crate::app::config::tracing;
+use crate::app::options::Retention;
 use crate::base::units::{ByteSize, Period};
 use crate::ingest::exposition::Format;
 use crate::ingest::otlp;
@@ -140,6 +141,62 @@ pub struct Runtime {
 pub struct Storage {
     pub tsdb: Tsdb,
     pub exemplars: Exemplars,
+}
+
+/// Bytes that an exemplar takes with its labels, for a limit that counts them.
+const EXEMPLAR_BYTES: u64 = 160;
+
+impl Storage {
+    /// Takes over what the store has too, where our own settings leave it at its default, and says what it has not.
+    pub fn apply(&self, store: &mut own::Store, notes: &mut Vec<String>) {
+        let default = own::Store::default();
+        let TsdbRetention { time, size, percentage } = self.tsdb.retention.clone();
+        if let Some(time) = time.filter(|time| !time.is_zero()) {
+            if store.retention == default.retention {
+                store.retention = Retention::For(time);
+            } else {
+                notes.push("storage.tsdb.retention.time gives way to store.retention of our own settings".to_owned());
+            }
+        }
+        if let Some(size) = size.filter(|size| size.as_u64() > 0) {
+            if store.size_max == default.size_max {
+                store.size_max = size;
+            } else {
+                notes.push("storage.tsdb.retention.size gives way to store.size_max of our own settings".to_owned());
+            }
+        }
+        if percentage.is_some_and(|percentage| percentage > 0.0) {
+            notes.push("storage.tsdb.retention.percentage has no effect: give store.size_max".to_owned());
+        }
+        if self.tsdb.out_of_order_time_window.is_some() {
+            notes.push(
+                "storage.tsdb.out_of_order_time_window is not needed: late samples are taken as far back as the \
+                 retention reaches"
+                    .to_owned(),
+            );
+        }
+        if self.tsdb.stale_series_compaction_threshold.is_some() {
+            notes.push(
+                "storage.tsdb.stale_series_compaction_threshold has no effect: series without new samples leave \
+                 memory by themselves"
+                    .to_owned(),
+            );
+        }
+        if let Some(count) = self.exemplars.max_exemplars {
+            if store.exemplar_bytes_max == default.exemplar_bytes_max {
+                store.exemplar_bytes_max = ByteSize::from_bytes(count.saturating_mul(EXEMPLAR_BYTES));
+                notes.push(format!(
+                    "storage.exemplars.max_exemplars: {count} exemplars are taken as {} of memory",
+                    store.exemplar_bytes_max
+                ));
+            } else {
+                notes.push(
+                    "storage.exemplars.max_exemplars gives way to store.exemplar_bytes_max of our own settings"
+                        .to_owned(),
+                );
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

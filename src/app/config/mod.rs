@@ -110,7 +110,8 @@ pub fn check(path: &Path) -> Result<Loaded, Faults> {
     }
     scrape::check(&scrape_configs, &file.global.scrape_defaults(), folder)
         .map_err(|error| YamlError::whole_file(&name, error.to_string()))?;
-    let own = load_own(&name, folder, file.novascope)?;
+    let mut own = load_own(&name, folder, file.novascope)?;
+    file.storage.apply(&mut own.store, &mut notes);
     tiers::check(&own.store).map_err(|why| YamlError::whole_file(&name, why))?;
     let forward = file.alerting.unwrap_or_default().check(folder);
     let forward = forward.map_err(|error| YamlError::whole_file(&name, format!("alerting: {error}")))?;

@@ -1,11 +1,12 @@
 //! The chunk encodings of Prometheus' store: XOR floats, integer histograms, float histograms.
 //!
-//! They are read when a Prometheus data folder is imported and written for remote read. Our own chunks are
+//! They are read when a Prometheus data folder is imported, and written for remote read and exported blocks. Our own chunks are
 //! elsewhere: these formats are a door, not a home. Byte layout: prometheus/tsdb/docs/format/chunks.md.
 //!
 //! Decoders take bytes from outside: they never index past the end, and allocate in proportion to what they read.
 
 mod bits;
+pub mod cut;
 pub mod histogram;
 pub mod xor;
 

@@ -14,7 +14,8 @@ const BROKEN_MAX: usize = 1_000;
 
 /// What samples get that do not bring it.
 pub(super) struct Defaults<'a> {
-    pub time: i64,
+    /// `None` refuses samples without a time.
+    pub time: Option<i64>,
     pub extra: &'a [(String, String)],
 }
 
@@ -59,6 +60,11 @@ impl<'a> Lines<'a> {
     }
 
     pub(super) fn take(&mut self, body: &[u8], format: Format) {
+        self.take_part(body, format, 0);
+    }
+
+    /// Takes a part of a body that stands behind so many lines of it.
+    pub(super) fn take_part(&mut self, body: &[u8], format: Format, lines_before: usize) {
         self.format = format;
         // A last line without its end is a line too.
         let mut whole = Vec::new();
@@ -69,7 +75,7 @@ impl<'a> Lines<'a> {
             whole.push(b'\n');
             rest = &whole;
         }
-        let mut lines_before = 0;
+        let mut lines_before = lines_before;
         for _ in 0..BROKEN_MAX {
             let Err(error) = self.walk(rest, format, lines_before) else { return };
             let ParseError::Text { line, column, message } = error else {
@@ -121,6 +127,9 @@ impl<'a> Lines<'a> {
     }
 
     fn sample(&mut self, series: &Series<'_>) -> Result<(), (&'static str, String)> {
+        if series.time.or(self.defaults.time).is_none() {
+            return Err(("no_timestamp", "a sample without a time".to_owned()));
+        }
         // With labels of its own a request is rare: it does without the shortcut.
         let key = self.defaults.extra.is_empty().then(|| xxh3_128_with_seed(series.raw, self.format as u64));
         let known = key.and_then(|key| self.known.get(key, self.now_secs));
@@ -149,7 +158,7 @@ impl<'a> Lines<'a> {
     }
 
     fn append(&mut self, reference: SeriesRef, series: &Series<'_>) -> Result<(), Refusal> {
-        let time = series.time.unwrap_or(self.defaults.time);
+        let time = series.time.or(self.defaults.time).unwrap_or(0);
         match series.value {
             Value::Float(value) => {
                 self.appender.float(reference, time, series.start, value)?;

@@ -1,9 +1,12 @@
-//! Import of exposition text by POST: `/api/v1/import/prometheus`.
+//! Import by POST: exposition text at `/api/v1/import/prometheus`, JSON lines at `/api/v1/import`.
 //!
-//! Takes text 0.0.4, OpenMetrics and delimited protobuf with or without times; what has no time is from now. Good lines
+//! The first takes text 0.0.4, OpenMetrics and delimited protobuf with or without times; what has no time is from now. Good lines
 //! are stored even where others are not: the answer is then 400 and names lines and reasons. 204 says that everything
-//! is as durable as the store's settings ask. Does not mark anything stale: an import is no scrape.
+//! is as durable as the store's settings ask. Does not mark anything stale: an import is no scrape. JSON lines are what
+//! `/api/v1/export` and VictoriaMetrics write; their body is taken line by line while it comes and may be of any length.
 
+pub mod file;
+mod json;
 mod lines;
 
 #[cfg(test)]
@@ -64,10 +67,14 @@ impl Receiver {
         self.counters.received(body.len());
         let (report, commit) = {
             let mut lines = lines::Lines::new(
-                self.store.appender(Origin::new(PROTOCOL)),
+                // What is imported was chosen by somebody: all of it is kept, whatever the dedup window.
+                self.store.appender(Origin::new(PROTOCOL).without_dedup()),
                 &self.known,
                 self.clock.monotonic().as_secs(),
-                lines::Defaults { time: parameters.time.unwrap_or_else(|| self.clock.now()), extra: &parameters.extra },
+                lines::Defaults {
+                    time: Some(parameters.time.unwrap_or_else(|| self.clock.now())),
+                    extra: &parameters.extra,
+                },
             );
             lines.take(&body, format);
             let (report, appender) = lines.finish();
@@ -83,7 +90,7 @@ impl Receiver {
     }
 }
 
-/// `POST /api/v1/import/prometheus`.
+/// `POST /api/v1/import/prometheus` and `POST /api/v1/import`.
 pub fn routes(receiver: Arc<Receiver>) -> Router {
     let import = |State(receiver): State<Arc<Receiver>>, RawQuery(query): RawQuery, headers: HeaderMap, body: Body| async move {
         receiver.receive(query, &headers, body).await.unwrap_or_else(|failure| {
@@ -91,7 +98,16 @@ pub fn routes(receiver: Arc<Receiver>) -> Router {
             failure.into_text()
         })
     };
-    Router::new().route("/api/v1/import/prometheus", post(import)).with_state(receiver)
+    let json = |State(receiver): State<Arc<Receiver>>, RawQuery(query): RawQuery, headers: HeaderMap, body: Body| async move {
+        json::receive(&receiver, query, &headers, body).await.unwrap_or_else(|failure| {
+            receiver.counters.failed(failure.kind);
+            failure.into_text()
+        })
+    };
+    Router::new()
+        .route("/api/v1/import/prometheus", post(import))
+        .route("/api/v1/import", post(json))
+        .with_state(receiver)
 }
 
 fn parameters(query: &str) -> Result<Parameters, Failure> {

@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 use crate::base::clock::Clock;
 use crate::base::drain::Drain;
 use crate::base::tasks::Tasks;
+use crate::ingest::relabel::{Rule, RuleConfig};
 use crate::metrics::Store;
 use crate::model::labels::Labels;
 use crate::server::client::ClientError;
@@ -142,6 +143,11 @@ impl Scraper {
             PoolView { name: name.clone(), active: pool.targets(), dropped, dropped_total }
         };
         pools.iter().map(view).collect()
+    }
+
+    /// The rules that targets of a job go through, as written and as they are applied; `None` where there is no such job.
+    pub fn rules_of(&self, job: &str) -> Option<Vec<(RuleConfig, Rule)>> {
+        self.pools.lock().get(job).map(|pool| pool.rules())
     }
 
     /// Names of all jobs, in order.

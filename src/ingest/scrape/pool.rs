@@ -13,6 +13,7 @@ use super::target::{Target, build_all};
 use crate::base::drain::Drain;
 use crate::base::tasks::TaskKind;
 use crate::ingest::discovery::{self, Feed};
+use crate::ingest::relabel::{Rule, RuleConfig};
 use crate::model::labels::Labels;
 use crate::server::client::{ClientError, HttpClient};
 
@@ -166,6 +167,12 @@ impl Pool {
 
     pub(super) fn targets(&self) -> Vec<Arc<Target>> {
         self.state.lock().loops.values().map(|handle| Arc::clone(&handle.target)).collect()
+    }
+
+    /// The rules that targets go through, as written and as they are applied.
+    pub(super) fn rules(&self) -> Vec<(RuleConfig, Rule)> {
+        let written = self.source.config.relabel_configs.iter().flatten().cloned();
+        written.zip(self.settings.load().job.relabel.iter().cloned()).collect()
     }
 
     /// The labels of targets that relabelling dropped, and how many there are in all.

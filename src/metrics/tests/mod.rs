@@ -16,6 +16,7 @@ use crate::promql::source::{Column, SeriesSet as _};
 use super::config::{Config, Durability};
 use super::{Origin, Refusal, Seams, Store};
 
+mod backfill;
 mod deletion;
 mod durability;
 mod few;
@@ -246,4 +247,51 @@ fn exemplars_make_room_for_newer_ones() {
     assert!(
         times.len() > 3 && times.len() < 20 && times.windows(2).all(|w| w[1] == w[0] + 1) && times.last() == Some(&99)
     );
+}
+
+#[test]
+fn series_are_counted_by_metric_label_pair_and_sender() {
+    use crate::promql::source::{Hints, Select, Source};
+    let f = open(|_| {});
+    let mut appender = f.store.appender(Origin::new("test"));
+    for n in 0..6 {
+        let metric = if n < 4 { "requests" } else { "errors" };
+        let labels = [("__name__", metric), ("job", "api"), ("n", &n.to_string())];
+        let labels = Labels::from_pairs(labels.into_iter().chain((n < 2).then_some(("instance", "a:1"))));
+        appender.sample(labels.as_encoded(), NOW, 0, 1.0).unwrap();
+    }
+    appender.commit().wait().unwrap();
+    let wanted = super::cardinality::Wanted { focus: Some("n".to_owned()), top: 2, ..Default::default() };
+    let all = f.store.cardinality(&wanted, &|| false);
+    let pairs = |list: &[super::TopEntry]| {
+        list.iter().map(|entry| format!("{} {}", entry.name, entry.count)).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!((all.series, all.label_pairs), (6, 10));
+    assert_eq!(pairs(&all.by_metric), "requests 4, errors 2");
+    assert_eq!(pairs(&all.by_label), "__name__ 6, job 6");
+    assert_eq!(pairs(&all.by_pair), "job=api 6, __name__=requests 4");
+    assert_eq!(pairs(&all.values_by_label), "n 6, __name__ 2");
+    assert_eq!(pairs(&all.by_focus), "0 1, 1 1");
+    let senders: Vec<_> = all.by_sender.iter().map(|s| (s.job.as_str(), s.instance.as_str(), s.series)).collect();
+    assert_eq!(senders, [("api", "", 4), ("api", "a:1", 2)]);
+    // Of two sets that share series each is counted once; a range asks blocks and memory.
+    let set = |name: &str, value: &str| vec![Matcher::new(MatchOp::Equal, name, value).unwrap()];
+    let some = super::cardinality::Wanted {
+        sets: vec![set("job", "api"), set("__name__", "errors")],
+        range: Some((NOW - 1, NOW)),
+        ..wanted
+    };
+    assert_eq!(f.store.cardinality(&some, &|| false).series, 6);
+    assert!(f.store.cardinality(&some, &|| true).series == 6, "few series are not worth a look");
+    // Queries are noted by the metrics that they find.
+    let select = |matchers| Select { matchers, mint: NOW - 1, maxt: NOW, hints: Hints::default() };
+    let ask = |matchers| drop(Source::select(&*f.store, &select(matchers)).unwrap());
+    ask(set("__name__", "errors"));
+    ask(set("__name__", "nothing"));
+    ask(set("job", "api"));
+    let count = |name: &str| f.store.queried(name).map(|queried| (queried.count, queried.last));
+    assert_eq!(count("errors"), Some((2, NOW)));
+    assert_eq!((count("requests"), count("nothing")), (Some((1, NOW)), None));
+    let churn = f.store.churn(1);
+    assert_eq!((churn.hour.created, pairs(&churn.makers).as_str()), (6, "requests 4"));
 }

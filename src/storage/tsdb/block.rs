@@ -9,9 +9,9 @@ use crate::codec::prometheus::{ChunkError, Encoding, histogram, xor};
 use crate::model::histogram::Histogram;
 use crate::model::labels::{Labels, LabelsBuilder};
 
-const INDEX_MAGIC: u32 = 0xBAAA_D700;
-const CHUNKS_MAGIC: u32 = 0x85BD_40DD;
-const TOMBSTONES_MAGIC: u32 = 0x0130_BA30;
+pub(super) const INDEX_MAGIC: u32 = 0xBAAA_D700;
+pub(super) const CHUNKS_MAGIC: u32 = 0x85BD_40DD;
+pub(super) const TOMBSTONES_MAGIC: u32 = 0x0130_BA30;
 /// Six references of eight bytes and a checksum.
 const TOC_LEN: usize = 52;
 /// Labels and chunks of one series are sane below this; a damaged count ends here.

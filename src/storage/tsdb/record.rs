@@ -38,6 +38,9 @@ pub enum Entry {
     },
 }
 
+/// The first byte of records that hold deletions.
+pub const TOMBSTONES: u8 = 3;
+
 /// Appends the entries of a record; kinds that carry no samples of ours (exemplars, markers) add nothing.
 pub fn decode(record: &[u8], out: &mut Vec<Entry>) -> Result<(), TsdbError> {
     let mut cursor = Cursor::new(record, 0);
@@ -50,7 +53,7 @@ pub fn decode(record: &[u8], out: &mut Vec<Entry>) -> Result<(), TsdbError> {
             out.push(at.float(0, cursor.float()?));
             Ok(())
         }),
-        3 => each(&mut cursor, |cursor| {
+        TOMBSTONES => each(&mut cursor, |cursor| {
             out.push(Entry::Tombstone { reference: cursor.be64()?, mint: cursor.varint()?, maxt: cursor.varint()? });
             Ok(())
         }),
