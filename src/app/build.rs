@@ -83,7 +83,7 @@ impl Daemon {
         let config = &shared;
         let addresses = addresses(&bound)?;
         let instance = Arc::new(instance(options, config, &addresses, (clock.now(), reload)));
-        let tasks = Tasks::default();
+        let (tasks, drain) = (Tasks::default(), Drain::default());
         let seams = Seams { clock: clock.clone(), disk: Disk::real(), rng: Rng::from_os(), tasks: tasks.clone() };
         let store = Store::begin(store_config(options, config), &options.data, seams)
             .map_err(|error| StartError::Data { path: options.data.clone(), why: error.to_string() })?;
@@ -92,7 +92,6 @@ impl Daemon {
         let limits = config.own.receive.limits();
         let otlp = otlp::Receiver::new(Arc::clone(&store), clock.clone(), limits.clone(), config.otlp.clone());
         let otlp = Arc::new(otlp);
-        let drain = Drain::default();
         let scraper = scraper(&store, (&clock, &tasks, &drain));
         let external_url = format!("http://{}", addresses.main);
         let notifier = alerting::open(&config.alerting, &options.data, &external_url, (&clock, &tasks, &drain))
@@ -120,6 +119,8 @@ impl Daemon {
             instance: Arc::clone(&instance),
             otlp: Arc::clone(&otlp),
             clock: clock.clone(),
+            tasks: tasks.clone(),
+            has_admin: config.own.listen.admin_api.is_enabled(addresses.main.ip()),
         };
         let routers = parts.routers(&config.own, &limits);
         let mut daemon = Self {

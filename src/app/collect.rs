@@ -27,6 +27,7 @@ impl Collected {
             families.extend(self.listeners());
             families.extend(self.store());
             families.extend(self.log());
+            families.extend(self.blocks());
             families.extend(self.replay());
         });
     }
@@ -115,6 +116,25 @@ impl Collected {
             counter("novascope_disk_reserve_released_total", "Times the reserve was given up.", room.reserve_released),
             counter("novascope_store_snapshots_total", "Snapshots of all columns written.", totals.snapshots),
             family("novascope_store_read_only", "Whether the store refuses samples.", Kind::Gauge, read_only),
+        ]
+    }
+}
+
+impl Collected {
+    fn blocks(&self) -> Vec<Family> {
+        let totals = self.store.totals();
+        let gauge = |name, help, value: u64| Family::single(name, help, Kind::Gauge, as_float(value));
+        let counter = |name, help, value: u64| Family::single(name, help, Kind::Counter, as_float(value));
+        let tombstones = "Deletions that blocks have yet to carry out.";
+        let pages = "Pages of blocks that failed their checksum and are left out of answers.";
+        vec![
+            gauge("novascope_blocks", "Blocks that can be read.", totals.blocks),
+            gauge("novascope_blocks_bytes", "Bytes of these blocks.", totals.blocks_bytes),
+            gauge("novascope_blocks_quarantined", "Blocks left out because of damage.", totals.blocks_quarantined),
+            gauge("novascope_block_pages_damaged", pages, totals.pages_damaged),
+            gauge("novascope_block_tombstones", tombstones, totals.tombstones),
+            counter("novascope_blocks_flushed_total", "Blocks written from memory.", totals.blocks_flushed),
+            counter("novascope_store_deletions_total", "Deletions carried out in memory.", totals.deletions),
         ]
     }
 }

@@ -14,9 +14,10 @@ use axum::routing::get;
 
 use crate::api::alertmanager::{self, Alertmanager};
 use crate::api::instance::Instance;
-use crate::api::prometheus::{Prometheus, alertmanagers, targets};
+use crate::api::prometheus::{Prometheus, admin, alertmanagers, targets};
 use crate::app::config::own::Own;
 use crate::base::clock::Clock;
+use crate::base::tasks::Tasks;
 use crate::ingest::scrape::Scraper;
 use crate::ingest::{import, otlp, remote_write};
 use crate::metrics::Store;
@@ -40,6 +41,9 @@ pub struct Parts {
     pub instance: Arc<Instance>,
     pub otlp: Arc<otlp::Receiver>,
     pub clock: Clock,
+    pub tasks: Tasks,
+    /// Whether stored data can be changed and copied over HTTP.
+    pub has_admin: bool,
     pub rules: Rules,
     pub slos: Engine,
     pub notifier: Notifier,
@@ -56,6 +60,15 @@ pub struct Routers {
 }
 
 impl Parts {
+    fn admin(&self) -> admin::Admin {
+        admin::Admin {
+            store: Arc::clone(&self.store),
+            tasks: self.tasks.clone(),
+            clock: self.clock.clone(),
+            is_enabled: self.has_admin,
+        }
+    }
+
     /// Builds the routers of all ports.
     pub fn routers(&self, own: &Own, limits: &BodyLimits) -> Routers {
         let receive = &own.receive;
@@ -82,6 +95,7 @@ impl Parts {
             .merge(targets::routes(Arc::clone(&self.scraper)))
             .merge(limited(import::routes(Arc::new(import))))
             .merge(limited(otlp::routes(Arc::clone(&self.otlp))))
+            .merge(admin::routes(self.admin()))
             .route("/metrics", get(own_metrics));
         let wrap = |router| layers::wrap(router, Layers { clock: self.clock.clone(), cors: Cors::Any });
         // Both ports take both transports: a sender with the wrong port of the two still gets through.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use crate::app::config;
 use crate::cli::check_rules::{self, Lint, Wanted};
@@ -11,8 +11,19 @@ use crate::cli::verdict::{self, Answer, Verdict};
 use crate::cli::{check_data, complain};
 use crate::notify::settings::Settings;
 
+/// A data folder, or one of the commands below.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub(super) struct Check {
+    /// A data folder: everything in it is read and verified, as `check data` does.
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
 #[derive(Debug, Subcommand)]
-pub(super) enum Check {
+enum What {
     /// Check configuration files and everything that they name.
     Config {
         #[arg(required = true, value_name = "FILE")]
@@ -50,8 +61,8 @@ pub(super) enum Check {
         #[command(flatten)]
         answer: Answer,
     },
-    /// Read every block of a data folder and verify checksums and contents. Changes nothing; works beside a running
-    /// daemon.
+    /// Read everything in a data folder (log, snapshot of columns, blocks, manifest, deletions) and verify checksums and
+    /// contents. Changes nothing; beside a running daemon, what that is writing may look damaged.
     Data {
         #[arg(value_name = "DIR", default_value = "./novascope-data")]
         folder: PathBuf,
@@ -60,12 +71,18 @@ pub(super) enum Check {
 
 impl Check {
     pub(super) fn run(self) -> ExitCode {
-        match self {
-            Self::Config { files, lint, answer } => {
+        let what = match (self.what, self.folder) {
+            (Some(what), _) => what,
+            (None, Some(folder)) => What::Data { folder },
+            // Without anything clap shows the help.
+            (None, None) => return ExitCode::from(2),
+        };
+        match what {
+            What::Config { files, lint, answer } => {
                 let verdicts: Vec<Verdict> = files.iter().map(|file| config_verdict(file, &lint)).collect();
                 verdict::tell(&verdicts, answer)
             }
-            Self::Rules { files, lint, metrics_from, answer } => {
+            What::Rules { files, lint, metrics_from, answer } => {
                 if lint.contains(&Lint::TooLongScrapeInterval) {
                     complain("--lint too-long-scrape-interval is for check config");
                     return ExitCode::from(2);
@@ -79,12 +96,12 @@ impl Check {
                     }
                 }
             }
-            Self::Alertmanager { files, answer } => {
+            What::Alertmanager { files, answer } => {
                 let verdicts: Vec<Verdict> = files.iter().map(|file| alertmanager_verdict(file)).collect();
                 verdict::tell(&verdicts, answer)
             }
-            Self::Slo { files, answer } => verdict::tell(&crate::cli::check_slo::check(&files), answer),
-            Self::Data { folder } => check_data::run(&folder),
+            What::Slo { files, answer } => verdict::tell(&crate::cli::check_slo::check(&files), answer),
+            What::Data { folder } => check_data::run(&folder),
         }
     }
 }

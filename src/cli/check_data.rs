@@ -1,4 +1,4 @@
-//! `novascope check data DIR`: reads every block and says what is damaged.
+//! `novascope check DIR`: reads everything in a data folder and says what is damaged.
 
 use std::io;
 use std::path::Path;
@@ -6,13 +6,15 @@ use std::process::ExitCode;
 
 use crate::base::disk::Disk;
 use crate::cli::{complain, say};
-use crate::storage::block::{Block, audit, check_manifest, open_all};
+use crate::metrics::{LogFile, audit_log};
+use crate::storage::block::{Block, audit, check_manifest, check_tombstones, open_all};
 
 pub(super) fn run(folder: &Path) -> ExitCode {
-    match check(folder) {
-        Ok(0) => ExitCode::SUCCESS,
+    match faults_of(folder, say) {
+        Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
         Ok(faults) => {
-            complain(&format!("{faults} faults found"));
+            faults.iter().for_each(|fault| complain(fault));
+            complain(&format!("{} faults found; `novascope repair --dry-run` says what they cost", faults.len()));
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -22,23 +24,50 @@ pub(super) fn run(folder: &Path) -> ExitCode {
     }
 }
 
-/// Answers how many faults there are.
-fn check(folder: &Path) -> io::Result<usize> {
-    let (disk, folder) = (Disk::real(), folder.join("blocks"));
-    let opened = open_all(&disk, &folder)?;
+/// Verifies the log, the snapshot of columns, blocks, their index, manifest and deletions. What is good is told to
+/// `tell`. Changes nothing.
+pub(super) fn faults_of(folder: &Path, mut tell: impl FnMut(&str)) -> io::Result<Vec<String>> {
+    let disk = Disk::real();
+    if disk.list(folder)?.iter().all(|entry| !["wal", "blocks"].contains(&entry.name.as_str())) {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "it is no data folder: it has no log and no blocks"));
+    }
+    let mut faults = Vec::new();
+    for file in audit_log(&disk, &folder.join("wal"))?.files {
+        tell(&describe(&file));
+        faults.extend(file.faults.iter().map(|fault| format!("{}: {fault}", file.path.display())));
+    }
+    let blocks = folder.join("blocks");
+    if disk.list(folder)?.iter().any(|entry| entry.name == "blocks") {
+        faults.extend(block_faults(&disk, &blocks, tell)?);
+    }
+    Ok(faults)
+}
+
+fn block_faults(disk: &Disk, folder: &Path, mut tell: impl FnMut(&str)) -> io::Result<Vec<String>> {
+    let opened = open_all(disk, folder)?;
     let blocks: Vec<&Block> = opened.iter().filter_map(|(_, block)| block.as_ref().ok()).collect();
-    let mut faults = check_manifest(&disk, &folder, &blocks)?;
+    let mut faults = check_manifest(disk, folder, &blocks)?;
+    let (damaged, deletions) = check_tombstones(disk, folder)?;
+    faults.extend(damaged);
+    if deletions > 0 {
+        tell(&format!("{}: {deletions} deletions wait for blocks to be rewritten", folder.display()));
+    }
     for (path, block) in &opened {
         match block {
             Ok(block) => {
                 let found = audit(block).faults;
                 let verdict = if found.is_empty() { "good" } else { "DAMAGED" };
-                say(&format!("{}: {verdict}, {} samples", path.display(), block.meta().samples));
+                tell(&format!("{}: {verdict}, {} samples", path.display(), block.meta().samples));
                 faults.extend(found);
             }
             Err(error) => faults.push(error.to_string()),
         }
     }
-    faults.iter().for_each(|fault| complain(fault));
-    Ok(faults.len())
+    Ok(faults)
+}
+
+/// A line on a file of the log.
+pub(super) fn describe(file: &LogFile) -> String {
+    let verdict = if file.faults.is_empty() { "good" } else { "DAMAGED" };
+    format!("{}: {verdict}, {} frames, {} samples, {} bytes", file.path.display(), file.frames, file.samples, file.len)
 }

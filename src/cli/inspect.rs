@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::base::disk::Disk;
-use crate::cli::{complain, say};
-use crate::storage::block::{Block, Usage, audit, open_all};
+use crate::cli::{check_data, complain, say};
+use crate::metrics::audit_log;
+use crate::storage::block::{Block, Usage, audit, check_tombstones, open_all};
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
@@ -34,6 +35,13 @@ impl Inspect {
     fn inspect(&self) -> io::Result<()> {
         let mut by_metric: BTreeMap<String, Usage> = BTreeMap::new();
         let mut by_codec: BTreeMap<String, Usage> = BTreeMap::new();
+        for file in audit_log(&Disk::real(), &self.folder.join("wal"))?.files {
+            say(&check_data::describe(&file));
+            file.faults.iter().for_each(|fault| complain(&format!("  damaged: {fault}")));
+        }
+        let (faults, deletions) = check_tombstones(&Disk::real(), &self.folder.join("blocks"))?;
+        faults.iter().for_each(|fault| complain(fault));
+        say(&format!("{deletions} deletions wait for blocks to be rewritten"));
         for (path, block) in open_all(&Disk::real(), &self.folder.join("blocks"))? {
             let block = match block {
                 Ok(block) => block,

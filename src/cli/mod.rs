@@ -14,6 +14,8 @@ mod inspect;
 mod promql;
 mod query;
 mod remote_blocks;
+mod repair;
+mod restore;
 mod rules;
 mod serve;
 mod server;
@@ -49,9 +51,12 @@ enum Command {
     Alerts(alerts::Alerts),
     /// Say where the series of a running server come from, and which nobody asks for.
     Cardinality(cardinality::Cardinality),
-    /// Check files without running anything.
-    #[command(subcommand)]
+    /// Check a data folder, or files, without running anything.
     Check(check::Check),
+    /// Take damaged units out of a data folder and say what is lost. The daemon must not run on it.
+    Repair(repair::Repair),
+    /// Make a data folder out of a snapshot.
+    Restore(restore::Restore),
     /// Say what a data folder holds and what its bytes are spent on. Works beside a running daemon.
     Inspect(inspect::Inspect),
     /// Bring data of other stores into a data folder.
@@ -164,6 +169,8 @@ pub fn main() -> ExitCode {
         Some(Command::Alerts(alerts)) => alerts.run(),
         Some(Command::Cardinality(cardinality)) => cardinality.run(),
         Some(Command::Check(check)) => check.run(),
+        Some(Command::Repair(repair)) => repair.run(),
+        Some(Command::Restore(restore)) => restore.run(),
         Some(Command::Inspect(inspect)) => inspect.run(),
         Some(Command::Import(import)) => import.run(),
         Some(Command::Export(export)) => export.run(),

@@ -51,6 +51,15 @@ impl Restored {
         }
     }
 
+    /// Samples, and first and last time, of each part.
+    pub(super) fn spans(&self) -> impl Iterator<Item = (u64, i64, i64)> {
+        let chunks = self.sealed.iter().map(|chunk| (u64::from(chunk.count), chunk.first, chunk.last));
+        let points = [&self.open, &self.late]
+            .into_iter()
+            .filter_map(|points| Some((points.len() as u64, *points.times.first()?, *points.times.last()?)));
+        chunks.chain(points).chain(self.histograms.iter().map(|sample| (1, sample.time, sample.time)))
+    }
+
     /// Steps over what `write` wrote.
     pub(super) fn skip(reader: &mut Reader<'_>) -> Result<(), CodecError> {
         for _ in 0..reader.count(reader.rest().len())? {

@@ -93,6 +93,14 @@ impl Shared {
         }
     }
 
+    /// Takes flushed samples out of memory, if no reader needs them there any more; answers whether none are left.
+    pub(super) fn settle_flush(&self) -> bool {
+        let Some(blocks) = &self.blocks else { return true };
+        let mut state = self.flush.0.lock();
+        self.release(blocks, &mut state);
+        state.pending.is_none()
+    }
+
     /// Moves everything into blocks now. Readers that began before keep what they need in memory.
     pub(super) fn flush_all(&self) -> io::Result<()> {
         let Some(blocks) = &self.blocks else { return Ok(()) };

@@ -14,6 +14,8 @@ pub mod config;
 pub mod refusal;
 
 mod appender;
+mod audit;
+mod backup;
 pub mod cardinality;
 mod catalog;
 mod column;
@@ -48,6 +50,7 @@ mod view;
 mod workers;
 
 pub use appender::{Appender, Float, Origin};
+pub use audit::{LogAudit, LogFile, audit_log, good_frames};
 pub use catalog::{Listing, MetadataRow};
 pub use commit::{Commit, CommitError, Committed};
 pub use deletion::DeleteError;

@@ -33,7 +33,8 @@ pub(super) fn write(shared: &Shared, wal: &Wal, number: u64) -> io::Result<u64> 
     Ok(len)
 }
 
-fn write_frames(shared: &Shared, wal: &Wal, writer: &mut SnapshotWriter) -> io::Result<()> {
+/// Writes every column, with what it takes to understand them.
+pub(super) fn write_frames(shared: &Shared, wal: &Wal, writer: &mut SnapshotWriter) -> io::Result<()> {
     // Definitions stand at the begin and again at the end: without them columns are worth nothing.
     write_definitions(shared, writer)?;
     let mut payload = Vec::new();

@@ -1,6 +1,6 @@
 //! The store: its shards, its seams, and what it does when asked to.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -21,6 +21,7 @@ use crate::storage::lock::FolderLock;
 use crate::storage::wal::{Mode, Wal, WalConfig};
 
 use super::appender::{Appender, Origin};
+use super::backup;
 use super::changes::Changes;
 use super::config::{Config, Durability};
 use super::exemplars::Exemplars;
@@ -63,6 +64,7 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
+    folder: PathBuf,
     committer: Mutex<Option<JoinHandle<()>>>,
     _lock: FolderLock,
 }
@@ -215,6 +217,7 @@ impl Store {
         let wal = open_wal(&config, folder, &seams).map_err(|error| io("open the log in", error))?;
         let blocks = open_blocks(&config, folder, &seams).map_err(|error| io("open the blocks in", error))?;
         let shared = Arc::new(Shared::new((config, folder), seams, wal.clone(), blocks));
+        backup::sweep(&shared, folder);
         let mut committer = None;
         if let Some(wal) = wal {
             shared.log_is_synced.store(wal.sync_found(), Ordering::Relaxed);
@@ -225,7 +228,8 @@ impl Store {
             }
         }
         shared.look_at_disk();
-        Ok(Arc::new(Self { shared, committer: Mutex::new(committer), _lock: lock }))
+        let folder = folder.to_owned();
+        Ok(Arc::new(Self { shared, folder, committer: Mutex::new(committer), _lock: lock }))
     }
 
     /// Takes samples, for one request or one scrape. Do not hold it while waiting for anything.
@@ -319,6 +323,10 @@ impl Store {
     /// The settings it was opened with.
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {

@@ -31,6 +31,7 @@ pub(crate) struct Daemon {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
@@ -150,15 +151,30 @@ impl Drop for Daemon {
 #[track_caller]
 pub(crate) fn run_to_end(data: &Path, arguments: &[&str]) -> Ended {
     let off = ["--otlp.grpc-listen", "off", "--otlp.http-listen", "off"];
-    let mut child = command(data, &[&off, arguments].concat()).spawn().unwrap();
-    let mut pipe = child.stderr.take().unwrap();
-    let reader = std::thread::Builder::new()
-        .spawn(move || {
+    wait_for_end(&mut command(data, &[&off, arguments].concat()))
+}
+
+/// Runs a subcommand.
+#[track_caller]
+pub(crate) fn run_command(arguments: &[&str]) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_novascope"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    wait_for_end(&mut command)
+}
+
+#[track_caller]
+fn wait_for_end(command: &mut Command) -> Ended {
+    let mut child = command.spawn().unwrap();
+    let read = |pipe: Option<Box<dyn std::io::Read + Send>>| {
+        let read_all = move || {
             let mut text = String::new();
-            let _ = pipe.read_to_string(&mut text);
+            let _ = pipe.map(|mut pipe| pipe.read_to_string(&mut text));
             text
-        })
-        .unwrap();
+        };
+        std::thread::Builder::new().spawn(read_all).unwrap()
+    };
+    let stderr = read(child.stderr.take().map(|pipe| Box::new(pipe) as _));
+    let stdout = read(child.stdout.take().map(|pipe| Box::new(pipe) as _));
     let clock = Clock::real();
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -166,11 +182,11 @@ pub(crate) fn run_to_end(data: &Path, arguments: &[&str]) -> Ended {
         }
         if clock.monotonic() > WAIT_MAX {
             let _ = child.kill();
-            panic!("it runs instead of ending: {}", reader.join().unwrap());
+            panic!("it runs instead of ending: {}", stderr.join().unwrap());
         }
         std::thread::park_timeout(Duration::from_millis(5));
     };
-    Ended { status, stderr: reader.join().unwrap() }
+    Ended { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
 }
 
 /// A data folder inside a temporary one.

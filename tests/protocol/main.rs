@@ -5,8 +5,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod admin;
 mod alerting;
 mod daemon;
+mod damage;
 mod hostile;
 mod http;
 mod life;

@@ -13,7 +13,7 @@ const HEADERS: [(&str, &str); 3] = [
     ("X-Prometheus-Remote-Write-Version", "0.1.0"),
 ];
 
-fn body(series: u32, time: i64, value: f64) -> Vec<u8> {
+pub(crate) fn body(series: u32, time: i64, value: f64) -> Vec<u8> {
     let label = |name: &str, value: String| Label { name: name.to_owned(), value };
     let timeseries = (0..series)
         .map(|n| TimeSeries {
@@ -27,7 +27,7 @@ fn body(series: u32, time: i64, value: f64) -> Vec<u8> {
 }
 
 #[track_caller]
-fn send(daemon: &Daemon, body: &[u8]) {
+pub(crate) fn send(daemon: &Daemon, body: &[u8]) {
     let answer = daemon.post("/api/v1/write", &HEADERS, body);
     assert_eq!(answer.status, 204, "{}", answer.text());
 }

@@ -13,6 +13,7 @@ use novascope::metrics::config::{Config, Durability};
 use novascope::metrics::{Origin, Seams, Store};
 use novascope::model::histogram::Histogram;
 use novascope::model::labels::Labels;
+use novascope::model::matcher::{MatchOp, Matcher};
 use novascope::promql::source::{Column, SeriesSet as _};
 
 use super::oracle::Oracle;
@@ -126,6 +127,9 @@ impl Life {
             if self.rng.chance(0.3) {
                 self.disturb(&store);
             }
+            if self.rng.chance(0.1) {
+                self.delete(&store);
+            }
             if self.hand.is_crashed() {
                 break;
             }
@@ -193,8 +197,19 @@ impl Life {
         }
     }
 
+    /// Deletes some seconds of a series, also of what is to come: that must stay.
+    fn delete(&mut self, store: &Store) {
+        let series = self.rng.below(12) as u32;
+        let matcher = Matcher::new(MatchOp::Equal, "series", &series.to_string()).unwrap();
+        let first = NOW - 100_000_000 + (self.tick - self.rng.below(60) as i64) * 1_000;
+        let range = (first, first + self.rng.below(80) as i64 * 1_000);
+        let is_done = store.delete(&[vec![matcher]], range.0, range.1).is_ok();
+        self.oracle.delete(series, range, is_done);
+    }
+
     fn disturb(&self, store: &Store) {
-        match self.rng.below(7) {
+        match self.rng.below(8) {
+            7 => drop(store.clean_tombstones()),
             0 => drop(store.snapshot()),
             6 => drop(store.flush()),
             1 => self.clock_hand.jump_to(NOW + self.rng.below(1_000_000_000) as i64 - 500_000_000),

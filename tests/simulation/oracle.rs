@@ -8,6 +8,8 @@ pub(crate) struct Expected {
     pub(crate) bits: u64,
     /// Whether a commit said that it is durable.
     pub(crate) acknowledged: bool,
+    /// Whether it was deleted, durably, and not sent since.
+    pub(crate) deleted: bool,
 }
 
 /// Samples by series and time. Values are bits of a float, or the count of a native histogram with its top bit set.
@@ -25,7 +27,16 @@ pub(crate) struct Difference {
 
 impl Oracle {
     pub(crate) fn tried(&mut self, series: u32, time: i64, bits: u64) {
-        self.samples.entry((series, time)).or_insert(Expected { bits, acknowledged: false });
+        let new = Expected { bits, acknowledged: false, deleted: false };
+        self.samples.entry((series, time)).or_insert(new).deleted = false;
+    }
+
+    /// A deletion; one that nobody was promised may be done in part.
+    pub(crate) fn delete(&mut self, series: u32, (mint, maxt): (i64, i64), acknowledged: bool) {
+        for (_, sample) in self.samples.range_mut((series, mint)..=(series, maxt)) {
+            sample.acknowledged = false;
+            sample.deleted |= acknowledged;
+        }
     }
 
     pub(crate) fn acknowledged(&mut self, series: u32, time: i64) {
@@ -42,6 +53,7 @@ impl Oracle {
                 Some(bits) if *bits != expected.bits => {
                     difference.invented.push(format!("{key:?}: {bits:x} instead of {:x}", expected.bits));
                 }
+                Some(_) if expected.deleted => difference.invented.push(format!("{key:?} was deleted")),
                 None if expected.acknowledged => difference.lost += 1,
                 _ => {}
             }

@@ -4,6 +4,7 @@
 //! list can be limited; what reads the store waits for its turn in `query` and stops when the client leaves. Times far
 //! from now are legal everywhere. Own endpoints live beside under `/api/v1/status/`.
 
+pub mod admin;
 pub mod alertmanagers;
 pub mod answer;
 pub mod asked;

@@ -75,11 +75,34 @@ pub struct Listen {
     pub beyond_loopback: bool,
     /// Connections at the same time; later ones are closed at once.
     pub connections_max: usize,
+    pub admin_api: AdminApi,
+}
+
+/// Whether stored data can be deleted, flushed and copied over HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdminApi {
+    /// While the main port is on loopback: whoever reaches it there can change the files too, or nearly.
+    #[default]
+    Loopback,
+    On,
+    Off,
+}
+
+impl AdminApi {
+    /// Whether it answers on a main port with this address.
+    pub fn is_enabled(self, address: std::net::IpAddr) -> bool {
+        match self {
+            Self::Loopback => address.is_loopback(),
+            Self::On => true,
+            Self::Off => false,
+        }
+    }
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { beyond_loopback: false, connections_max: 4096 }
+        Self { beyond_loopback: false, connections_max: 4096, admin_api: AdminApi::Loopback }
     }
 }
 

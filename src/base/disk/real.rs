@@ -92,6 +92,10 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
+pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)
+}
+
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }

@@ -14,6 +14,7 @@ use super::cache::Cache;
 use super::manifest::{self, Found};
 use super::points::Points;
 use super::reader::{Block, BlockError, decode};
+use super::tombstones;
 use super::ulid::Ulid;
 use super::walk::Walk;
 
@@ -61,6 +62,13 @@ pub fn check_manifest(disk: &Disk, folder: &Path, blocks: &[&Block]) -> io::Resu
     let same = |live: &&manifest::Live| blocks.iter().any(|b| *b.meta() == live.meta && b.len() == live.len);
     let missing = live.iter().filter(|live| !same(live));
     Ok(missing.map(|live| format!("block {} is not what the manifest says, or missing", live.meta.id)).collect())
+}
+
+/// What is wrong with the list of deletions of a folder; nothing where all is well. And how many there are.
+pub fn check_tombstones(disk: &Disk, folder: &Path) -> io::Result<(Vec<String>, usize)> {
+    let found = tombstones::read(disk, folder)?;
+    let faults = found.fault.iter().map(|fault| format!("the list of deletions is damaged: {fault}"));
+    Ok((faults.collect(), found.tombstones.len()))
 }
 
 /// Reads and decodes everything in a block.

@@ -89,6 +89,10 @@ impl Blocks {
         Ok(())
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The live blocks. A reader keeps its version for as long as it reads.
     pub fn version(&self) -> Arc<Version> {
         self.version.load_full()
@@ -161,21 +165,28 @@ impl Blocks {
         let version = Version::new(blocks, quarantined, tombstones, old.sequence() + 1);
         let live: Vec<Live> = version.live().collect();
         manifest::write(&self.disk, &self.folder, &live).map_err(|error| self.failed(error))?;
-        if forgotten && let Err(error) = tombstones::write(&self.disk, &self.folder, version.tombstones()) {
-            // Blocks that are gone stay named in it, which the next opening mends.
-            tracing::warn!(%error, "cannot shorten the list of deletions");
-        }
         self.replace(&mut past, &old, version);
         for id in removed {
             self.cache.forget(*id);
             // Left behind, it is removed at the next opening: the manifest does not name it.
             let _ = self.disk.remove(&path_of(&self.folder, *id));
         }
+        if forgotten && let Err(error) = self.forget_tombstones() {
+            // Blocks that are gone stay named in it, which the next opening mends.
+            tracing::warn!(%error, "cannot shorten the list of deletions");
+        }
         Ok(())
+    }
+
+    /// Writes the deletions that are left, once the files that carried out others are gone for good: a file that comes
+    /// back after a power cut, while the manifest is damaged, must not bring deleted samples back.
+    fn forget_tombstones(&self) -> io::Result<()> {
+        self.disk.sync_dir(&self.folder)?;
+        tombstones::write(&self.disk, &self.folder, self.version().tombstones())
     }
 }
 
-fn path_of(folder: &Path, id: Ulid) -> PathBuf {
+pub(super) fn path_of(folder: &Path, id: Ulid) -> PathBuf {
     folder.join(format!("{id}{SUFFIX}"))
 }
 
@@ -197,8 +208,11 @@ fn open_tombstones(disk: &Disk, folder: &Path, live: &[Live], warnings: &mut War
         let lost = if found.tombstones.is_empty() { "; samples that were deleted may be visible again" } else { "" };
         warnings.push(format!("the list of deletions is damaged: {fault}{lost}"));
     }
-    if found.fault.is_some() || left != found.tombstones {
-        tombstones::write(disk, folder, &left)?;
+    if (found.fault.is_some() || left != found.tombstones)
+        && let Err(error) = tombstones::write(disk, folder, &left)
+    {
+        // A full disk is no reason not to start: what was read holds.
+        warnings.push(format!("cannot write the list of deletions anew: {error}"));
     }
     Ok(left)
 }
