@@ -88,12 +88,35 @@ impl Templates {
         if !run.text.contains("{{") {
             return Ok(run.text.to_owned());
         }
-        let (body, definitions) = parse(run.name, run.text)?;
+        self.prepare(run.name, run.text)?.execute(run, is_page)
+    }
+
+    /// Parses a text that will be run many times. `name` stands in errors.
+    pub fn prepare(&self, name: &str, text: &str) -> Result<Prepared, TemplateError> {
+        let (body, definitions) = parse(name, text)?;
         let mut templates = self.clone();
         for definition in definitions {
             templates.named.insert(definition.name.to_string(), Arc::new(definition.body));
         }
-        exec::execute(&templates, run, &body, is_page)
+        Ok(Prepared { templates, body: Arc::new(body) })
+    }
+}
+
+/// A text that is parsed already, with the templates that it may use.
+#[derive(Clone)]
+pub struct Prepared {
+    templates: Templates,
+    body: Arc<ListNode>,
+}
+
+impl Prepared {
+    /// Runs it. The text of `run` is the one that it was parsed from.
+    pub fn expand(&self, run: &Run<'_>) -> Result<String, TemplateError> {
+        self.execute(run, false)
+    }
+
+    fn execute(&self, run: &Run<'_>, is_page: bool) -> Result<String, TemplateError> {
+        exec::execute(&self.templates, run, &self.body, is_page)
     }
 }
 

@@ -4,14 +4,16 @@ mod functions;
 mod sample;
 mod variables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
 
 use crate::base::clock::Millis;
 use crate::model::labels::Labels;
 use crate::model::sample as model;
 use crate::rules::seam::Backend;
-use crate::template::{self, Functions, Limits, Run, Templates, Value};
+use crate::template::{self, Functions, Limits, Prepared, Run, TemplateError, Templates, Value};
 
 /// What all templates of this process share.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +30,8 @@ pub struct Expander {
     functions: Functions,
     external_labels: Value,
     external_url: Value,
+    /// Texts that were parsed, by themselves: a rule expands the same few for each of its elements.
+    parsed: Mutex<HashMap<String, Result<Prepared, TemplateError>>>,
 }
 
 /// Whether a text is a template that parses and names only functions that exist. `alert` stands in the error.
@@ -65,7 +69,18 @@ impl Expander {
             functions: functions::all(backend, surroundings, time),
             external_labels: map(labels.map(|(name, value)| (name.as_str(), value.as_str()))),
             external_url: Value::from(surroundings.external_url.as_str()),
+            parsed: Mutex::default(),
         }
+    }
+
+    fn prepared(&self, text: &str) -> Result<Prepared, TemplateError> {
+        let mut parsed = self.parsed.lock();
+        if let Some(known) = parsed.get(text) {
+            return known.clone();
+        }
+        let prepared = Templates::default().prepare(&self.name, text);
+        parsed.insert(text.to_owned(), prepared.clone());
+        prepared
     }
 
     /// The variables for one element of a rule's result.
@@ -88,7 +103,7 @@ impl Element<'_> {
         if !text.contains("{{") {
             return text.to_owned();
         }
-        let Expander { name, functions, external_labels, external_url } = self.expander;
+        let Expander { name, functions, external_labels, external_url, .. } = self.expander;
         let data = BTreeMap::from([
             (Arc::from("Labels"), self.labels.clone()),
             (Arc::from("ExternalLabels"), external_labels.clone()),
@@ -108,7 +123,7 @@ impl Element<'_> {
             functions,
             limits: Limits::default(),
         };
-        match Templates::default().expand(&run) {
+        match self.expander.prepared(text).and_then(|prepared| prepared.expand(&run)) {
             Ok(text) => text,
             Err(error) => format!("<error expanding template: error executing template {name}: {error}>"),
         }
