@@ -13,6 +13,7 @@ pub mod changes;
 pub mod config;
 pub mod refusal;
 
+mod admission;
 mod appender;
 mod audit;
 mod backup;

@@ -65,9 +65,10 @@ impl Escalations {
 
     /// Puts back what was read from disk.
     pub fn restore(&mut self, key: Key, progress: Progress) {
-        self.times.insert((progress.next, key.clone()));
-        if let Some(old) = self.entries.insert(key.clone(), progress.clone())
-            && old.next != progress.next
+        let next = progress.next;
+        self.times.insert((next, key.clone()));
+        if let Some(old) = self.entries.insert(key.clone(), progress)
+            && old.next != next
         {
             self.times.remove(&(old.next, key));
         }

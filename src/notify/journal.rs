@@ -260,7 +260,7 @@ mod tests {
         let bytes = disk.read(Path::new("/data/notify.state"), 1 << 20).unwrap();
         disk.publish(Path::new("/data/notify.state"), &bytes[..bytes.len() - 5]).unwrap();
         assert_eq!(count(&again), (2, false), "the last line is torn");
-        let mut flipped = bytes.clone();
+        let mut flipped = bytes;
         let middle = flipped.len() / 2;
         flipped[middle] ^= 1;
         disk.publish(Path::new("/data/notify.state"), &flipped).unwrap();

@@ -52,7 +52,7 @@ fn page_text(value: &Value, pipe: &PipeNode) -> String {
         matches!(command.args.first(), Some(Expr::Identifier(_, name)) if name.as_str() == "html" || name.as_str() == "urlquery")
     });
     if ends_escaped || matches!(value, Value::Safe(_)) {
-        return value.text().to_string();
+        return value.text();
     }
     gotmpl::html_escape(&value.text()).replace('+', "&#43;")
 }

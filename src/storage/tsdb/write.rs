@@ -306,15 +306,14 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::rng::Rng;
     use crate::codec::prometheus::cut::cut;
     use crate::storage::tsdb::block::{Index, Samples, Segment, Tombstones};
 
     #[test]
     fn what_is_written_is_read() {
-        let (disk, _) = Disk::simulated(Rng::from_seed(1));
-        let folder = Path::new("/out");
-        disk.create_dir_all(folder).unwrap();
+        // A real disk: the simulated one renames files, not folders.
+        let (disk, folder) = (Disk::real(), tempfile::tempdir().unwrap());
+        let folder = folder.path();
         let symbols = ["__name__", "a", "b", "job", "x"].map(Box::from).to_vec();
         let mut writer = BlockWriter::create(&disk, folder, "01ABC", symbols).unwrap();
         let times: Vec<i64> = (0..250).map(|second| second * 1_000).collect();

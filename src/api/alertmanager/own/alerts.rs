@@ -92,7 +92,7 @@ pub(super) async fn list(
     if accept.contains("text/html") && !accept.contains("application/json") {
         return Ok(html(total, &rows));
     }
-    Ok(json(&page.answer("alerts", total, rows)))
+    Ok(json(&page.answer("alerts", total, &rows)))
 }
 
 /// The same as a page that works without scripts.

@@ -59,9 +59,9 @@ pub(super) async fn notifications(
                 && end.is_none_or(|end| sent.time <= end)
         });
         let (total, found) = page.cut(found);
-        (total, found.into_iter().map(show_sent).collect())
+        (total, found.into_iter().map(show_sent).collect::<Vec<_>>())
     });
-    Ok(json(&page.answer("notifications", total, rows)))
+    Ok(json(&page.answer("notifications", total, &rows)))
 }
 
 fn number(form: &Form, name: &str) -> Result<u64, Refusal> {
@@ -104,9 +104,9 @@ pub(super) async fn events(
                 && all_match(&all, &event.labels)
         });
         let (total, found) = page.cut(found);
-        (total, found.into_iter().map(show_event).collect())
+        (total, found.into_iter().map(show_event).collect::<Vec<_>>())
     });
-    Ok(json(&page.answer("events", total, rows)))
+    Ok(json(&page.answer("events", total, &rows)))
 }
 
 /// Rules by how much they wear people out, the worst first, since `start` (all that is remembered).
@@ -133,5 +133,5 @@ pub(super) async fn fatigue(
             "notifications": tally.notifications,
         })
     });
-    Ok(json(&page.answer("rules", total, rows.collect())))
+    Ok(json(&page.answer("rules", total, &rows.collect::<Vec<_>>())))
 }

@@ -41,9 +41,9 @@ pub(super) async fn list(State(api): State<Arc<Alertmanager>>, RawQuery(query): 
     let (total, rows) = api.notifier.read(|state| {
         let wanted = |one: &&Incident| is_open.is_none_or(|is_open| is_open == one.ended.is_none());
         let (total, found) = page.cut(state.incidents.iter().filter(wanted));
-        (total, found.into_iter().map(show).collect())
+        (total, found.into_iter().map(show).collect::<Vec<_>>())
     });
-    Ok(json(&page.answer("incidents", total, rows)))
+    Ok(json(&page.answer("incidents", total, &rows)))
 }
 
 /// One incident: its alerts, and what happened in order, notifications among it.

@@ -69,7 +69,7 @@ impl Page {
     }
 
     /// The answer: the rows under a name, how many there are, and where the next page begins.
-    fn answer(&self, name: &str, total: usize, rows: Vec<Value>) -> Value {
+    fn answer(&self, name: &str, total: usize, rows: &[Value]) -> Value {
         let end = self.offset.saturating_add(rows.len());
         let next = (end < total && !rows.is_empty()).then_some(end);
         json!({"total": total, "offset": self.offset, "next": next, name: rows})
