@@ -200,7 +200,7 @@ impl Life {
     /// Deletes some seconds of a series, also of what is to come: that must stay.
     fn delete(&mut self, store: &Store) {
         let series = self.rng.below(12) as u32;
-        let matcher = Matcher::new(MatchOp::Equal, "series", &series.to_string()).unwrap();
+        let matcher = Matcher::new(MatchOp::Equal, "series", &series.to_string()).expect("a plain text is a matcher");
         let first = NOW - 100_000_000 + (self.tick - self.rng.below(60) as i64) * 1_000;
         let range = (first, first + self.rng.below(80) as i64 * 1_000);
         let is_done = store.delete(&[vec![matcher]], range.0, range.1).is_ok();
