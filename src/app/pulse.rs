@@ -6,15 +6,18 @@ use std::time::Duration;
 use crate::app::feed::Feed;
 use crate::base::clock::Clock;
 use crate::base::drain::Drain;
-use crate::base::huge_pages;
 use crate::base::memory;
 use crate::base::tasks::{TaskKind, Tasks};
+use crate::base::{code_pages, huge_pages};
 use crate::ingest::host::Host;
 use crate::metrics::Store;
 use crate::telemetry;
 
 /// Milliseconds between beats.
 const BEAT: i64 = 1_000;
+
+/// Beats after which a start is over: what it alone needed of the program's code is let go.
+const BEATS_OF_START: u32 = 4;
 
 /// From here on the speed of huge pages is worth their memory.
 const SERIES_WORTH_HUGE_PAGES: u64 = 5_000;
@@ -67,8 +70,12 @@ impl Pulse {
 
     /// Lets the store do what is due, once a second, until the drain starts.
     pub async fn maintain(self) {
-        let mut is_large = false;
+        let (mut is_large, mut beats) = (false, 0_u32);
         while self.beat().await.is_some() {
+            beats = beats.saturating_add(1);
+            if beats == BEATS_OF_START {
+                code_pages::let_go();
+            }
             if !is_large && self.store.totals().series > SERIES_WORTH_HUGE_PAGES {
                 is_large = true;
                 huge_pages::allow(true);

@@ -5,6 +5,7 @@
 //! one seed can drive a whole simulated life of the store.
 
 pub mod clock;
+pub mod code_pages;
 pub mod disk;
 pub mod drain;
 pub mod glob;

@@ -112,7 +112,7 @@ pub struct DiskLimits {
     pub size_max: Option<u64>,
     /// Free bytes of the file system below which samples are refused.
     pub free_min_bytes: u64,
-    /// Bytes kept in a file of their own, to be given up when a full disk is in the way of making room.
+    /// The most bytes kept in a file of their own, to be given up when a full disk is in the way of making room.
     pub reserve_bytes: u64,
 }
 

@@ -22,6 +22,12 @@ use super::store::{Shared, Store};
 /// The file whose space is kept for finishing what was begun.
 const RESERVE: &str = "reserve";
 
+/// Of what is stored, the part that the reserve is kept at, up to the limit of the settings.
+const RESERVE_SHARE: u64 = 16;
+
+/// The reserve of an empty store.
+const RESERVE_MIN: u64 = 1 << 20;
+
 /// Hard links that the operator asked for: they are his, and count when he counts.
 const SNAPSHOTS: &str = "snapshots";
 
@@ -101,17 +107,24 @@ impl Room {
 
     /// Makes the reserve, where there is ample space for it.
     fn keep_reserve(&self, disk: &Disk, limits: &DiskLimits) {
-        let want = self.scaled(limits.reserve_bytes).min(limits.size_max.map_or(u64::MAX, |max| max / 50));
+        let held = self.reserve.load(Ordering::Relaxed);
+        // What has to be written on a full disk is in proportion to what is stored.
+        let stored = self.used.load(Ordering::Relaxed).saturating_sub(held);
+        let most = self.scaled(limits.reserve_bytes).min(limits.size_max.map_or(u64::MAX, |max| max / 50));
+        let want = most.min((stored / RESERVE_SHARE).max(RESERVE_MIN));
         let path = self.folder.join(RESERVE);
         let is_endless = self.total.load(Ordering::Relaxed) == u64::MAX;
-        if self.reserve.load(Ordering::Relaxed) > 0 || want == 0 || is_endless {
+        // It doubles when it grows, so that it is made anew a few times in all.
+        let serves = |bytes: u64| bytes > 0 && bytes >= want / 2;
+        if serves(held) || want == 0 || is_endless {
             return;
         }
         let found = disk.open(&path).and_then(|file| file.len()).ok();
-        if found == Some(want) {
-            self.reserve.store(want, Ordering::Relaxed);
+        if let Some(found) = found.filter(|found| serves(*found) && *found <= most) {
+            self.reserve.store(found, Ordering::Relaxed);
             return;
         }
+        self.reserve.store(0, Ordering::Relaxed);
         if found.is_some() && disk.remove(&path).is_err() {
             return;
         }
