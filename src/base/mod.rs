@@ -15,4 +15,5 @@ pub mod priority;
 pub mod rng;
 pub mod tasks;
 pub mod units;
+mod workers;
 pub mod yaml;

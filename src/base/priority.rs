@@ -19,6 +19,11 @@ pub fn lower() {
     let _ = rustix::process::setpriority_process(None, BACKGROUND);
 }
 
+/// Whether the calling thread stepped back.
+pub fn is_lowered() -> bool {
+    LOWERED.get()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::base::workers::{Work, Workers};
+
 /// What a task is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -68,7 +70,10 @@ impl TaskKind {
 
 /// Starts tasks and counts those that run. Clones share the counts.
 #[derive(Clone, Debug, Default)]
-pub struct Tasks(Arc<[AtomicI64; TaskKind::ALL.len()]>);
+pub struct Tasks {
+    running: Arc<[AtomicI64; TaskKind::ALL.len()]>,
+    workers: Workers,
+}
 
 impl Tasks {
     /// Starts a future on the current tokio runtime.
@@ -110,25 +115,31 @@ impl Tasks {
         })
     }
 
-    /// Runs a function on a new thread that ends with it, and gives its result: `None` where it panicked. For work that
-    /// may lower the priority of its thread.
+    /// Runs a function on a thread that does nothing else meanwhile, and gives its result: `None` where it panicked. For
+    /// work that may lower the priority of its thread; such a thread ends with it, others are kept for the next.
     pub fn spawn_thread<F, T>(&self, kind: TaskKind, work: F) -> std::io::Result<oneshot::Receiver<Option<T>>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
         let (tell, result) = oneshot::channel();
-        self.thread(kind, move || {
+        let running = self.enter(kind);
+        let work: Work = Box::new(move || {
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok();
+            drop(running);
             // Nobody waits any more where a client left.
             let _ = tell.send(done);
-        })?;
+        });
+        if let Err(work) = self.workers.give(work) {
+            let workers = self.workers.clone();
+            std::thread::Builder::new().name(kind.name().to_owned()).spawn(move || workers.live(work))?;
+        }
         Ok(result)
     }
 
     /// How many tasks of this kind run now.
     pub fn running(&self, kind: TaskKind) -> i64 {
-        self.0[kind as usize].load(Ordering::Relaxed)
+        self.running[kind as usize].load(Ordering::Relaxed)
     }
 
     /// How many tasks of all kinds run now.
@@ -137,7 +148,7 @@ impl Tasks {
     }
 
     fn enter(&self, kind: TaskKind) -> Running {
-        self.0[kind as usize].fetch_add(1, Ordering::Relaxed);
+        self.running[kind as usize].fetch_add(1, Ordering::Relaxed);
         Running { tasks: self.clone(), kind }
     }
 }
@@ -150,6 +161,6 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.tasks.0[self.kind as usize].fetch_sub(1, Ordering::Relaxed);
+        self.tasks.running[self.kind as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }
