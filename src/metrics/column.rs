@@ -42,6 +42,17 @@ impl Points {
         self.values.push(value);
     }
 
+    /// Appends samples that are all later.
+    pub(super) fn extend(&mut self, later: &Self) {
+        if !self.starts.is_empty() || !later.starts.is_empty() {
+            self.starts.resize(self.len(), 0);
+            self.starts.extend_from_slice(&later.starts);
+            self.starts.resize(self.len() + later.len(), 0);
+        }
+        self.times.extend_from_slice(&later.times);
+        self.values.extend_from_slice(&later.values);
+    }
+
     pub(super) fn start(&self, index: usize) -> i64 {
         self.starts.get(index).copied().unwrap_or(0)
     }

@@ -132,12 +132,9 @@ impl Selection {
         }
         let Some(snapshot) = in_head else { return Ok(()) };
         let failed = |error| SourceError::Storage(format!("a chunk in memory cannot be read: {error}"));
-        if column.is_empty() {
-            return snapshot.read(mint, maxt, column).map_err(failed);
-        }
-        let mut newer = Column::default();
-        snapshot.read(mint, maxt, &mut newer).map_err(failed)?;
-        block::merge(column, &mut newer);
+        let before = column.len();
+        snapshot.read(mint, maxt, column).map_err(failed)?;
+        block::settle(column, before);
         Ok(())
     }
 }

@@ -41,52 +41,52 @@ impl Snapshot {
 
     /// Appends the floats in `mint..=maxt`, ascending.
     pub(super) fn floats(&self, mint: i64, maxt: i64, points: &mut Points) -> Result<(), CodecError> {
+        if self.late.is_empty() {
+            return self.in_order(mint, maxt, points);
+        }
+        let mut own = Points::default();
+        let result = self.in_order(mint, maxt, &mut own);
+        points.extend(&merged(&own, &self.late));
+        result
+    }
+
+    /// As `floats`, but for those that came late.
+    fn in_order(&self, mint: i64, maxt: i64, points: &mut Points) -> Result<(), CodecError> {
         let mut result = Ok(());
         for chunk in &self.chunks {
             result = result.and(chunk.read(mint, maxt, points));
         }
-        if self.late.is_empty() {
-            if points.len() == 0 {
-                points.clone_from(&self.open);
-            } else {
-                for at in 0..self.open.len() {
-                    points.push(self.open.times[at], self.open.start(at), self.open.values[at]);
-                }
-            }
-            return result;
-        }
-        for at in 0..self.open.len() {
-            points.push(self.open.times[at], self.open.start(at), self.open.values[at]);
-        }
-        *points = merged(points, &self.late);
+        points.extend(&self.open);
         result
     }
 
-    /// Appends everything in `mint..=maxt` to a cleared column.
+    /// Appends everything in `mint..=maxt`, ascending, to a column. What the column has before is not looked at: it may
+    /// be later.
     pub(super) fn read(&self, mint: i64, maxt: i64, column: &mut Column) -> Result<(), CodecError> {
-        let mut points = Points {
-            times: std::mem::take(&mut column.times),
-            values: std::mem::take(&mut column.values),
-            starts: std::mem::take(&mut column.starts),
-        };
-        points.clear();
-        self.floats(mint, maxt, &mut points)?;
-        if self.histograms.is_empty() {
+        if self.histograms.is_empty() && column.histograms.is_empty() && column.weights.is_empty() {
+            let mut points = Points {
+                times: std::mem::take(&mut column.times),
+                values: std::mem::take(&mut column.values),
+                starts: std::mem::take(&mut column.starts),
+            };
+            let result = self.floats(mint, maxt, &mut points);
             (column.times, column.values, column.starts) = (points.times, points.values, points.starts);
-            return Ok(());
+            return result;
         }
-        let mut at = 0;
+        let (mut points, mut own, mut at) = (Points::default(), Column::default(), 0);
+        self.floats(mint, maxt, &mut points)?;
         for sample in &self.histograms {
             while at < points.len() && points.times[at] < sample.time {
-                column.push_float(points.times[at], points.start(at), points.values[at]);
+                own.push_float(points.times[at], points.start(at), points.values[at]);
                 at += 1;
             }
-            column.push_histogram(sample.time, sample.start, Arc::clone(&sample.value));
+            own.push_histogram(sample.time, sample.start, Arc::clone(&sample.value));
         }
         while at < points.len() {
-            column.push_float(points.times[at], points.start(at), points.values[at]);
+            own.push_float(points.times[at], points.start(at), points.values[at]);
             at += 1;
         }
+        column.append(&mut own);
         Ok(())
     }
 }

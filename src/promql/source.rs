@@ -111,6 +111,31 @@ impl Column {
         self.weights.clear();
     }
 
+    /// Appends the samples of another column, which are all later. It is left empty.
+    pub fn append(&mut self, later: &mut Self) {
+        let (before, added) = (self.len(), later.len());
+        fill(&mut self.histograms, &mut later.histograms, (before, added), None);
+        fill(&mut self.starts, &mut later.starts, (before, added), 0);
+        fill(&mut self.weights, &mut later.weights, (before, added), 1);
+        self.times.append(&mut later.times);
+        self.values.append(&mut later.values);
+    }
+
+    /// Takes the samples from place `at` on away.
+    #[must_use]
+    pub fn split_off(&mut self, at: usize) -> Self {
+        fn tail<T>(all: &mut Vec<T>, at: usize) -> Vec<T> {
+            if at < all.len() { all.split_off(at) } else { Vec::new() }
+        }
+        Self {
+            times: tail(&mut self.times, at),
+            values: tail(&mut self.values, at),
+            histograms: tail(&mut self.histograms, at),
+            starts: tail(&mut self.starts, at),
+            weights: tail(&mut self.weights, at),
+        }
+    }
+
     /// Lets the last entry stand for `weight` samples.
     pub fn weigh_last(&mut self, weight: u32) {
         if weight != 1 || !self.weights.is_empty() {
@@ -154,6 +179,16 @@ impl Column {
     }
 }
 
+/// Appends a part of a column that may be left out, which is said by its being empty, on either side.
+fn fill<T: Clone>(part: &mut Vec<T>, later: &mut Vec<T>, (before, added): (usize, usize), absent: T) {
+    if part.is_empty() && later.is_empty() {
+        return;
+    }
+    part.resize(before, absent.clone());
+    part.append(later);
+    part.resize(before + added, absent);
+}
+
 /// Why a store could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
@@ -177,5 +212,23 @@ mod tests {
         column.push_float(3, 0, 4.0);
         assert_eq!(column.histograms.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
         assert_eq!(column.starts, [0, 1, 0]);
+    }
+
+    #[test]
+    fn parts_that_one_side_leaves_out_are_filled_when_columns_are_joined() {
+        let mut all = Column::default();
+        all.push_float(1, 0, 1.0);
+        let mut later = Column::default();
+        later.push_histogram(2, 1, Arc::new(Histogram::default()));
+        later.weigh_last(3);
+        all.append(&mut later);
+        let mut last = Column::default();
+        last.push_float(3, 0, 3.0);
+        all.append(&mut last);
+        assert!(later.is_empty() && later.histograms.is_empty());
+        assert_eq!((&*all.times, &*all.starts, &*all.weights), (&[1, 2, 3][..], &[0, 1, 0][..], &[1, 3, 1][..]));
+        assert_eq!(all.histograms.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
+        let tail = all.split_off(1);
+        assert_eq!((&*all.times, &*tail.times, &*tail.weights), (&[1][..], &[2, 3][..], &[3, 1][..]));
     }
 }

@@ -10,7 +10,7 @@ use crate::promql::source::Column;
 pub(super) const CHUNK_SAMPLES: usize = 8_192;
 
 /// Appends `newer` to `column`. Both ascend; where they share a time, `newer` wins.
-pub fn merge(column: &mut Column, newer: &mut Column) {
+pub(super) fn merge(column: &mut Column, newer: &mut Column) {
     if column.is_empty() {
         std::mem::swap(column, newer);
         return;
@@ -19,24 +19,37 @@ pub fn merge(column: &mut Column, newer: &mut Column) {
         return;
     }
     if column.times.last() < newer.times.first() {
-        (0..newer.len()).for_each(|at| push(column, newer, at));
+        column.append(newer);
         return;
     }
-    let mut merged = Column::default();
+    // Mostly only the edges of both overlap.
+    let first = newer.times.first().copied().unwrap_or(i64::MAX);
+    let old = column.split_off(column.times.partition_point(|time| *time < first));
+    let last = old.times.last().copied().unwrap_or(i64::MIN);
+    let mut rest = newer.split_off(newer.times.partition_point(|time| *time <= last));
     let (mut a, mut b) = (0, 0);
-    while let (Some(old), Some(new)) = (column.times.get(a), newer.times.get(b)) {
-        if old < new {
-            push(&mut merged, column, a);
+    while let (Some(before), Some(after)) = (old.times.get(a), newer.times.get(b)) {
+        if before < after {
+            push(column, &old, a);
             a += 1;
         } else {
-            a += usize::from(old == new);
-            push(&mut merged, newer, b);
+            a += usize::from(before == after);
+            push(column, newer, b);
             b += 1;
         }
     }
-    (a..column.len()).for_each(|at| push(&mut merged, column, at));
-    (b..newer.len()).for_each(|at| push(&mut merged, newer, at));
-    *column = merged;
+    (a..old.len()).for_each(|at| push(column, &old, at));
+    (b..newer.len()).for_each(|at| push(column, newer, at));
+    newer.clear();
+    column.append(&mut rest);
+}
+
+/// Brings a column in order whose samples from place `at` on were appended as they came from a newer source.
+pub fn settle(column: &mut Column, at: usize) {
+    if at > 0 && column.times.get(at).is_some_and(|time| *time <= column.times[at - 1]) {
+        let mut newer = column.split_off(at);
+        merge(column, &mut newer);
+    }
 }
 
 /// Appends one sample of a column to another.

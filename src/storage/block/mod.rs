@@ -42,7 +42,7 @@ mod tier_tests;
 
 pub use audit::{Audit, Usage, audit, check_manifest, check_tombstones, open_all};
 pub use cache::Cache;
-pub use columns::merge;
+pub use columns::settle;
 pub use format::Meta;
 pub use job::{Done, Job};
 pub use policy::{CLASSES_MAX, Class, Policy};

@@ -9,7 +9,7 @@ use crate::base::units::Period;
 use crate::codec::rollup::window_end;
 use crate::promql::source::Column;
 
-use super::columns::merge;
+use super::columns::{merge, settle};
 use super::groups::{Group, Role};
 use super::points::Points;
 use super::reader::Block;
@@ -46,10 +46,7 @@ impl Version {
         reading.orphans(&orphans, column);
         for group in groups {
             let Some(group) = self.groups.get(group as usize) else { continue };
-            let mut part = Column::default();
-            let into = if column.is_empty() { &mut *column } else { &mut part };
-            reading.group(group, into);
-            merge(column, &mut part);
+            reading.group(group, column);
         }
         reading.widest
     }
@@ -81,10 +78,13 @@ impl<'a> Reading<'a> {
         let asked = self.wanted.asked;
         let exact = group.tiers.iter().find(|(resolution, _)| asked.fits(*resolution));
         let exact = exact.and_then(|(_, place)| part(*place));
-        if let Some(exact) = exact
-            && self.windows(exact, &raw, column)
-        {
-            return;
+        if let Some(exact) = exact {
+            let mut part = Column::default();
+            let into = if column.is_empty() { &mut *column } else { &mut part };
+            if self.windows(exact, &raw, into) {
+                merge(column, &mut part);
+                return;
+            }
         }
         if raw.is_empty() {
             // A rule took its samples away, and left windows.
@@ -101,15 +101,19 @@ impl<'a> Reading<'a> {
     fn raw(&mut self, parts: &[(u32, u32)], range: (i64, i64), column: &mut Column) {
         for (place, number) in parts {
             let Some(block) = self.block(*place) else { continue };
-            let (mut failures, mut part) = (Vec::new(), Column::default());
+            let (mut failures, before) = (Vec::new(), column.len());
             let mask = self.version.mask(*place, &self.series.labels);
-            let into = if column.is_empty() && mask.is_empty() { &mut *column } else { &mut part };
-            if let Err(error) = block.read(*number, range, into, &mut failures) {
+            if let Err(error) = block.read(*number, range, column, &mut failures) {
                 failures.push(error);
             }
-            mask.apply(&mut part);
             self.remarks.warnings.extend(failures.iter().map(|error| note(block, error)));
-            merge(column, &mut part);
+            if mask.is_empty() {
+                settle(column, before);
+            } else {
+                let mut part = column.split_off(before);
+                mask.apply(&mut part);
+                merge(column, &mut part);
+            }
         }
     }
 
