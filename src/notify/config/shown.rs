@@ -23,6 +23,15 @@ pub(super) trait Shown {
     fn shown(&self) -> Option<Value>;
 }
 
+/// A URL as Go shows it where it holds a password.
+fn without_password(url: &str) -> String {
+    let parts = url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
+    match parts.map(|(scheme, (login, host))| (scheme, login.split_once(':'), host)) {
+        Some((scheme, Some((name, _)), host)) => format!("{scheme}://{name}:xxxxx@{host}"),
+        _ => url.to_owned(),
+    }
+}
+
 impl Shown for String {
     fn shown(&self) -> Option<Value> {
         (!self.is_empty()).then(|| json!(self))
@@ -127,7 +136,7 @@ impl Shown for OAuth2 {
             ("token_url", self.token_url.shown()),
             ("endpoint_params", self.endpoint_params.shown()),
             ("tls_config", self.tls_config.shown()),
-            ("proxy_url", self.proxy_url.shown()),
+            ("proxy_url", self.proxy_url.as_deref().map(without_password).shown()),
         ])
     }
 }
@@ -164,7 +173,7 @@ impl Shown for ClientConfig {
             ("tls_config", self.tls_config.shown()),
             ("follow_redirects", Some(json!(self.follow_redirects))),
             ("enable_http2", Some(json!(self.enable_http2))),
-            ("proxy_url", self.proxy_url.shown()),
+            ("proxy_url", self.proxy_url.as_deref().map(without_password).shown()),
         ])
     }
 }

@@ -77,8 +77,7 @@ impl Auth {
         } else if let Some(file) = &config.bearer_token_file {
             bearer(Credentials::File(file.clone()))
         } else if let Some(oauth2) = &config.oauth2 {
-            let own = ClientConfig { tls_config: oauth2.tls_config.clone(), ..ClientConfig::default() };
-            let client = HttpClient::new(&own, tasks, clock)?;
+            let client = HttpClient::new(&oauth2.client(), tasks, clock)?;
             let source = TokenSource { config: oauth2.clone(), client, clock: clock.clone(), token: Mutex::new(None) };
             Way::OAuth2(Box::new(source))
         } else {

@@ -157,8 +157,10 @@ impl Default for ClientConfig {
 pub enum ClientConfigError {
     #[error("at most one of {0} must be configured")]
     AtMostOne(&'static str),
-    #[error("{0} is not supported: novascope connects to targets directly")]
-    Unsupported(&'static str),
+    #[error("if {0} is configured, {1} must not be configured")]
+    Together(&'static str, &'static str),
+    #[error("if {0} is configured, {1} must also be configured")]
+    Alone(&'static str, &'static str),
     #[error("authorization type cannot be set to \"basic\", use \"basic_auth\" instead")]
     BasicScheme,
     #[error("oauth2 {0} must be configured")]
@@ -183,7 +185,7 @@ impl ClientConfig {
                 "basic_auth, authorization, oauth2, bearer_token & bearer_token_file",
             ));
         }
-        unsupported_proxy(self.proxy_url.as_deref(), self.proxy_from_environment)?;
+        self.proxy().validate()?;
         if let Some(basic) = &self.basic_auth {
             at_most_one(
                 !basic.username.is_empty(),
@@ -245,7 +247,58 @@ impl ClientConfig {
     }
 }
 
+/// The keys that name a proxy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ProxyConfig<'a> {
+    pub(super) url: Option<&'a str>,
+    pub(super) no_proxy: Option<&'a str>,
+    pub(super) from_environment: bool,
+    pub(super) connect_header: Option<&'a BTreeMap<String, Vec<Secret>>>,
+}
+
+impl ClientConfig {
+    pub(super) fn proxy(&self) -> ProxyConfig<'_> {
+        ProxyConfig {
+            url: self.proxy_url.as_deref().filter(|url| !url.is_empty()),
+            no_proxy: self.no_proxy.as_deref().filter(|list| !list.is_empty()),
+            from_environment: self.proxy_from_environment,
+            connect_header: self.proxy_connect_header.as_ref().filter(|headers| !headers.is_empty()),
+        }
+    }
+}
+
+impl ProxyConfig<'_> {
+    fn validate(self) -> Result<(), ClientConfigError> {
+        let (has_url, has_list) = (self.url.is_some(), self.no_proxy.is_some());
+        match () {
+            () if self.from_environment && has_url => {
+                Err(ClientConfigError::Together("proxy_from_environment", "proxy_url"))
+            }
+            () if self.from_environment && has_list => {
+                Err(ClientConfigError::Together("proxy_from_environment", "no_proxy"))
+            }
+            () if has_list && !has_url => Err(ClientConfigError::Alone("no_proxy", "proxy_url")),
+            () if self.connect_header.is_some() && !has_url && !self.from_environment => {
+                Err(ClientConfigError::Alone("proxy_connect_header", "proxy_url or proxy_from_environment"))
+            }
+            () => Ok(()),
+        }
+    }
+}
+
 impl OAuth2 {
+    /// How the token is asked for.
+    pub(super) fn client(&self) -> ClientConfig {
+        ClientConfig {
+            tls_config: self.tls_config.clone(),
+            proxy_url: self.proxy_url.clone(),
+            no_proxy: self.no_proxy.clone(),
+            proxy_from_environment: self.proxy_from_environment,
+            proxy_connect_header: self.proxy_connect_header.clone(),
+            ..ClientConfig::default()
+        }
+    }
+
     fn validate(&self) -> Result<(), ClientConfigError> {
         if self.client_id.is_empty() {
             return Err(ClientConfigError::OAuth2Missing("client_id"));
@@ -256,7 +309,7 @@ impl OAuth2 {
         if self.client_secret.is_none() && self.client_secret_file.is_none() {
             return Err(ClientConfigError::OAuth2Missing("client_secret or client_secret_file"));
         }
-        unsupported_proxy(self.proxy_url.as_deref(), self.proxy_from_environment)?;
+        self.client().proxy().validate()?;
         at_most_one(
             self.client_secret.is_some(),
             self.client_secret_file.is_some(),
@@ -300,16 +353,6 @@ fn join(folder: &Path, file: &mut Option<PathBuf>) {
 
 fn at_most_one(first: bool, second: bool, names: &'static str) -> Result<(), ClientConfigError> {
     if first && second { Err(ClientConfigError::AtMostOne(names)) } else { Ok(()) }
-}
-
-fn unsupported_proxy(url: Option<&str>, from_environment: bool) -> Result<(), ClientConfigError> {
-    if url.is_some_and(|url| !url.is_empty()) {
-        return Err(ClientConfigError::Unsupported("proxy_url"));
-    }
-    if from_environment {
-        return Err(ClientConfigError::Unsupported("proxy_from_environment"));
-    }
-    Ok(())
 }
 
 /// Defines a configuration structure that has the keys of [`ClientConfig`] beside its own, as Prometheus' files do.
@@ -390,7 +433,9 @@ mod tests {
             ("{basic_auth: {username: a}, bearer_token: x}", "at most one of basic_auth"),
             ("{basic_auth: {username: a, password: b, password_file: c}}", "at most one of basic_auth password"),
             ("{authorization: {type: Basic}}", "use \"basic_auth\""),
-            ("{proxy_url: 'http://p'}", "proxy_url is not supported"),
+            ("{no_proxy: a}", "proxy_url must also be configured"),
+            ("{proxy_connect_header: {A: [b]}}", "proxy_url or proxy_from_environment must also"),
+            ("{proxy_url: 'http://p', proxy_from_environment: true}", "proxy_url must not be configured"),
             ("{tls_config: {cert_file: a}}", "needs both"),
             ("{tls_config: {max_version: TLS11}}", "below the oldest"),
             ("{oauth2: {client_id: a, token_url: b}}", "client_secret"),

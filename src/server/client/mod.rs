@@ -2,12 +2,14 @@
 //!
 //! Promises: connections are kept and reused; a body costs no more memory than its limit, whatever its encoding
 //! claims; credentials are sent only to the host that they were configured for, not to where it redirects. Sets no
-//! timeout of its own: callers know how long they may wait, and dropping the future ends the request. Does not speak
-//! to proxies. Credential files are read at each request; TLS files when a client is made, and again when one has changed,
-//! so that rotated certificates need no reload.
+//! timeout of its own: callers know how long they may wait, and dropping the future ends the request. Requests
+//! take a proxy where one is configured. Credential files are read at each request; TLS files when a client is made, and
+//! again when one has changed, so that rotated certificates need no reload.
 
 mod auth;
 pub mod config;
+mod exempt;
+mod proxy;
 mod tls;
 
 use std::path::PathBuf;
@@ -32,6 +34,7 @@ use crate::base::tasks::{TaskKind, Tasks};
 
 use auth::Auth;
 use config::{ClientConfig, ClientConfigError, TlsConfig};
+use proxy::{Connector, Proxies};
 
 /// As many as Prometheus follows.
 const REDIRECTS_MAX: usize = 10;
@@ -54,6 +57,8 @@ pub enum ClientError {
     Send { method: Method, url: String, message: String },
     #[error("stopped after {REDIRECTS_MAX} redirects")]
     Redirects,
+    #[error("proxy: {0}")]
+    Proxy(String),
     #[error("OAuth2 token: {0}")]
     Token(String),
     #[error("reading the body: {0}")]
@@ -68,10 +73,11 @@ pub struct HttpClient(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    plain: Client<HttpConnector, Full<Bytes>>,
+    plain: Client<Connector, Full<Bytes>>,
     /// Made at the first `https` request: certificates of the system take time and memory.
     secure: ArcSwapOption<Secure>,
     tls: TlsConfig,
+    proxies: Arc<Proxies>,
     enable_http2: bool,
     follow_redirects: bool,
     auth: Auth,
@@ -81,7 +87,7 @@ struct Inner {
 /// A client that speaks TLS, and what its files looked like when they were read.
 #[derive(Debug)]
 struct Secure {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
     stamps: Vec<tls::Stamp>,
 }
 
@@ -103,10 +109,13 @@ impl HttpClient {
     /// Checks the configuration and, where it configures TLS, reads its files.
     pub fn new(config: &ClientConfig, tasks: &Tasks, clock: &Clock) -> Result<Self, ClientError> {
         config.validate()?;
+        let tls = config.tls_config.clone().unwrap_or_default();
+        let proxies = Arc::new(Proxies::new(&config.proxy())?);
         let inner = Inner {
-            plain: builder(tasks).build(connector()),
+            plain: builder(tasks).build(Connector::new(Arc::clone(&proxies), &tls)?),
             secure: ArcSwapOption::empty(),
-            tls: config.tls_config.clone().unwrap_or_default(),
+            tls,
+            proxies,
             enable_http2: config.enable_http2,
             follow_redirects: config.follow_redirects,
             auth: Auth::new(config, tasks, clock)?,
@@ -151,11 +160,12 @@ impl HttpClient {
 }
 
 impl Inner {
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
+    async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
         let (method, url) = (request.method().clone(), request.uri().clone());
         let sent = if url.scheme() == Some(&Scheme::HTTPS) {
             self.secure()?.client.request(request).await
         } else {
+            self.proxies.sign(&url, request.headers_mut());
             self.plain.request(request).await
         };
         sent.map_err(|error| ClientError::Send { method, url: url.to_string(), message: innermost(&error) })
@@ -189,12 +199,11 @@ impl Inner {
             Some(name) => tls.with_server_name_resolver(FixedServerNameResolver::new(name)),
             None => tls,
         };
-        let mut tcp = connector();
-        tcp.enforce_http(false);
+        let way = Connector::new(Arc::clone(&self.proxies), &self.tls)?;
         let connector = if self.enable_http2 {
-            tls.enable_all_versions().wrap_connector(tcp)
+            tls.enable_all_versions().wrap_connector(way)
         } else {
-            tls.enable_http1().wrap_connector(tcp)
+            tls.enable_http1().wrap_connector(way)
         };
         Ok(Secure { client: builder(&self.tasks).build(connector), stamps })
     }

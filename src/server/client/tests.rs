@@ -7,24 +7,24 @@ use super::config::ClientConfig;
 use super::*;
 
 /// Serves a router on a loopback port until the test ends.
-async fn serve(router: Router) -> String {
+pub(super) async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(Tasks::default().spawn(TaskKind::Listener, async move { axum::serve(listener, router).await }));
     format!("http://{address}")
 }
 
-fn client(yaml: &str) -> HttpClient {
+pub(super) fn client(yaml: &str) -> HttpClient {
     let config: ClientConfig = serde_saphyr::from_str(yaml).unwrap();
     HttpClient::new(&config, &Tasks::default(), &Clock::real()).unwrap()
 }
 
-async fn body_of(client: &HttpClient, url: &str) -> Result<String, ClientError> {
+pub(super) async fn body_of(client: &HttpClient, url: &str) -> Result<String, ClientError> {
     let response = client.get(&url.parse().unwrap(), HeaderMap::new(), 1_000).await?;
     Ok(String::from_utf8_lossy(response.body()).into_owned())
 }
 
-async fn who(request: AxumRequest) -> String {
+pub(super) async fn who(request: AxumRequest) -> String {
     let header = |name: &str| request.headers().get(name).map_or("-", |value| value.to_str().unwrap_or("?")).to_owned();
     format!("{} {}", header("authorization"), header("x-scope"))
 }
@@ -103,14 +103,14 @@ async fn bodies_have_a_limit_before_and_after_inflating() {
     assert_eq!(client.get(&uri, HeaderMap::new(), 2_000).await.unwrap().body().len(), 2_000);
 }
 
-type Signed = rcgen::CertifiedKey<rcgen::KeyPair>;
+pub(super) type Signed = rcgen::CertifiedKey<rcgen::KeyPair>;
 
-fn signed() -> Signed {
+pub(super) fn signed() -> Signed {
     rcgen::generate_simple_self_signed(vec!["example.test".to_owned()]).unwrap()
 }
 
 /// Answers "ok" over TLS as `example.test`.
-async fn serve_tls(signed: &Signed) -> String {
+pub(super) async fn serve_tls(signed: &Signed) -> String {
     let (cert, key) = (signed.cert.der().clone(), signed.signing_key.serialize_der());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = rustls::ServerConfig::builder_with_provider(provider)
