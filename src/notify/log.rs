@@ -40,15 +40,20 @@ impl Reason {
     ];
 
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.name() == name)
+        // The first two are how they were written before they had Alertmanager's words.
+        match name {
+            "new alerts in group" => Some(Self::NewAlerts),
+            "new resolved alerts" => Some(Self::NewResolved),
+            _ => Self::ALL.into_iter().find(|reason| reason.name() == name),
+        }
     }
 
     pub fn name(self) -> &'static str {
         match self {
             Self::First => "first notification",
-            Self::NewAlerts => "new alerts in group",
+            Self::NewAlerts => "new alerts added",
             Self::AllResolved => "all alerts resolved",
-            Self::NewResolved => "new resolved alerts",
+            Self::NewResolved => "some alerts resolved",
             Self::Repeat => "repeat interval elapsed",
             Self::Digest => "digest",
             Self::Escalation => "escalation",

@@ -125,7 +125,11 @@ impl Compose<'_> {
         let seconds = |period: Option<Period>, default: u64| {
             period.map_or(default, |period| period.as_duration().as_secs()).to_string()
         };
-        let message = self.text_within(&config.message, 1024)?;
+        // In HTML nothing of labels and annotations may become markup.
+        let message = match config.html {
+            true => super::cut(self.text_of_page(&config.message)?, 1024),
+            false => self.text_within(&config.message, 1024)?,
+        };
         let message = if message.trim().is_empty() { "(no details)" } else { message.trim() };
         let mut fields = vec![
             ("token", self.text(&self.secret(&[(&config.token, &config.token_file)], "Pushover token")?)?),

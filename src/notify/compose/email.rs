@@ -19,28 +19,28 @@ pub struct Mail {
     pub headers: Vec<(String, String)>,
     pub html: String,
     pub text: String,
-    /// Name and password, where the server asks for them.
-    pub login: Option<(String, Secret)>,
+    pub login: Option<Login>,
     pub require_tls: bool,
     /// TLS from the first byte, as on port 465.
     pub implicit_tls: bool,
     pub tls: Option<TlsConfig>,
 }
 
+/// Who we are, where the server asks for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Login {
+    pub identity: String,
+    pub username: String,
+    /// For PLAIN and LOGIN; empty where there is none.
+    pub password: Secret,
+    /// For CRAM-MD5; empty where there is none.
+    pub secret: Secret,
+}
+
 impl Compose<'_> {
     pub(super) fn email(&self, config: &Email) -> Result<Mail, ComposeError> {
         let global = self.global;
         let smarthost = first(&config.smarthost, &global.smtp_smarthost).to_owned();
-        let username = first(&config.auth_username, &global.smtp_auth_username);
-        let passwords = [
-            (&config.auth_password, config.auth_password_file.as_str()),
-            (&global.smtp_auth_password, global.smtp_auth_password_file.as_str()),
-        ];
-        let login = if username.is_empty() {
-            None
-        } else {
-            Some((username.to_owned(), Secret::new(self.secret(&passwords, "SMTP password")?)))
-        };
         let hello = first(&config.hello, &global.smtp_hello).to_owned();
         let from = self.text(first(&config.from, &global.smtp_from))?;
         let to = self.text(&config.to)?;
@@ -59,8 +59,34 @@ impl Compose<'_> {
             to,
             html,
             smarthost,
-            login,
+            login: self.login(config)?,
         })
+    }
+
+    fn login(&self, config: &Email) -> Result<Option<Login>, ComposeError> {
+        let global = self.global;
+        let username = first(&config.auth_username, &global.smtp_auth_username);
+        if username.is_empty() {
+            return Ok(None);
+        }
+        // Which of the two is needed, the server says.
+        let words = |sources: [(&Secret, &str); 2]| match self.secret(&sources, "SMTP password") {
+            Ok(word) => Ok(Secret::new(word)),
+            Err(ComposeError::Empty(_)) => Ok(Secret::default()),
+            Err(error) => Err(error),
+        };
+        Ok(Some(Login {
+            identity: first(&config.auth_identity, &global.smtp_auth_identity).to_owned(),
+            username: username.to_owned(),
+            password: words([
+                (&config.auth_password, &config.auth_password_file),
+                (&global.smtp_auth_password, &global.smtp_auth_password_file),
+            ])?,
+            secret: words([
+                (&config.auth_secret, &config.auth_secret_file),
+                (&global.smtp_auth_secret, &global.smtp_auth_secret_file),
+            ])?,
+        }))
     }
 
     /// From, To and Subject unless the settings say otherwise, what they add, and what every mail has.

@@ -42,7 +42,7 @@ impl Compose<'_> {
         Ok(Jira {
             search: Request::json(
                 join(base, search_path),
-                &json!({"jql": query, "maxResults": 2, "fields": ["status"], "expand": []}),
+                &json!({"jql": query, "maxResults": 2, "fields": ["status"]}),
             ),
             create: Request::json(join(base, "issue"), &json!({"fields": fields})),
             update: Request { method: "PUT", ..update },
@@ -61,6 +61,7 @@ impl Compose<'_> {
         for template in &config.labels {
             labels.push(self.text(template)?);
         }
+        labels.sort();
         let mut fields = json!({
             "project": {"key": project},
             "issuetype": {"name": self.text(&config.issue_type)?},
@@ -83,7 +84,7 @@ impl Compose<'_> {
 fn jql(config: &Config, project: &str, label: &str, is_firing: bool) -> String {
     let mut query = String::new();
     if !config.wont_fix_resolution.is_empty() {
-        query.push_str(&format!("resolution != {:?} and ", config.wont_fix_resolution));
+        query.push_str(&format!("(resolution is EMPTY or resolution != {:?}) and ", config.wont_fix_resolution));
     }
     // While it fires, an issue that was resolved a short while ago counts; else only open ones do.
     let minutes = config.reopen_duration.map_or(0, |period: Period| period.as_duration().as_secs() / 60);

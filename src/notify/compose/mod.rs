@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-pub use email::Mail;
+pub use email::{Login, Mail};
 pub use jira::Jira;
 
 use super::config::receivers::Integration;
@@ -228,5 +228,7 @@ fn split_list(text: &str) -> Value {
     json!(text.trim().split(',').filter(|part| !part.is_empty()).collect::<Vec<_>>())
 }
 
+#[cfg(test)]
+mod recorded;
 #[cfg(test)]
 mod tests;

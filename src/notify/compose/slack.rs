@@ -125,7 +125,7 @@ impl Compose<'_> {
             ("thumb_url", text(&config.thumb_url)?),
             ("color", text(&config.color)?),
             ("fields", self.slack_fields(&config.fields, config.short_fields)?),
-            ("actions", self.set.expand_json(&json!(config.actions), &self.data)?),
+            ("actions", self.set.expand_json(&rocketchat_actions(&config.actions), &self.data)?),
         ]);
         let body = omit_empty(vec![
             ("channel", text(&config.channel)?),
@@ -150,4 +150,18 @@ impl Compose<'_> {
         request.answer = Answer::Success;
         Ok(request)
     }
+}
+
+/// Buttons with the two answers that are always there.
+fn rocketchat_actions(actions: &[Value]) -> Value {
+    let whole = |action: &Value| {
+        let mut action = action.clone();
+        for name in ["is_webview", "msg_in_chat_window"] {
+            if action.is_object() && action[name].is_null() {
+                action[name] = json!(false);
+            }
+        }
+        action
+    };
+    actions.iter().map(whole).collect()
 }

@@ -197,3 +197,14 @@ fn what_cannot_be_sent_says_why() {
     let bad = compose("{name: n, webhook_configs: [{url: '{{ nosuch }}'}]}", 0);
     assert!(matches!(bad, Err(ComposeError::Template(_))), "{bad:?}");
 }
+
+#[test]
+fn pushover_gets_html_only_where_it_is_asked_for() {
+    let seen = |more: &str| {
+        let message = r#"{{ "<b> & +" }}"#;
+        compose(&format!("{{name: n, pushover_configs: [{{user_key: u, token: t, message: '{message}', {more}}}]}}"), 0)
+            .unwrap()
+    };
+    assert!(seen("monospace: true").contains("message=%3Cb%3E+%26+%2B&"), "{}", seen("monospace: true"));
+    assert!(seen("html: true").contains("message=%26lt%3Bb%26gt%3B+%26amp%3B+%26%2343%3B&"), "{}", seen("html: true"));
+}

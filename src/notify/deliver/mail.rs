@@ -6,10 +6,10 @@ use std::time::Duration;
 use lettre::address::Envelope;
 use lettre::message::header::ContentType;
 use lettre::message::{Mailboxes, MultiPart, SinglePart};
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, Identity, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 
+use super::login::log_in;
 use super::{DeliveryError, read_secret};
 use crate::notify::compose::Mail;
 use crate::server::client::config::TlsConfig;
@@ -60,7 +60,7 @@ pub(super) async fn post(mail: &Mail) -> Result<String, DeliveryError> {
 }
 
 /// The reasons behind an error, which say more than the error itself.
-fn cause(error: &dyn std::error::Error) -> String {
+pub(super) fn cause(error: &dyn std::error::Error) -> String {
     let mut text = String::new();
     let mut next = error.source();
     while let Some(error) = next {
@@ -68,27 +68,6 @@ fn cause(error: &dyn std::error::Error) -> String {
         next = error.source();
     }
     text
-}
-
-/// Says who we are where the server asks for it and we have a name.
-async fn log_in(connection: &mut AsyncSmtpConnection, mail: &Mail, host: &str) -> Result<(), DeliveryError> {
-    let Some((name, password)) = &mail.login else { return Ok(()) };
-    let known = [Mechanism::Plain, Mechanism::Login];
-    let offered: Vec<_> =
-        known.into_iter().filter(|one| connection.server_info().supports_auth_mechanism(*one)).collect();
-    if offered.is_empty() {
-        // As with Alertmanager: a server that asks for nothing is given nothing.
-        return Ok(());
-    }
-    let is_local = matches!(host, "localhost" | "127.0.0.1" | "::1");
-    if !connection.is_encrypted() && !is_local && offered == [Mechanism::Plain] {
-        return Err(DeliveryError::permanent("PLAIN auth: unencrypted connection"));
-    }
-    let credentials = Credentials::new(name.clone(), password.expose().to_owned());
-    let result = connection.auth(&offered, &credentials).await;
-    result
-        .map(|_| ())
-        .map_err(|error| DeliveryError { is_transient: !error.is_permanent(), message: format!("auth: {error}") })
 }
 
 fn tls(host: &str, config: Option<&TlsConfig>) -> Result<TlsParameters, DeliveryError> {

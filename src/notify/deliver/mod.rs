@@ -1,5 +1,6 @@
 //! Sends messages, and tries again while it makes sense and there is time.
 
+mod login;
 mod mail;
 
 use std::path::Path;

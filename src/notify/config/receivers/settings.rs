@@ -37,6 +37,14 @@ fn shown_field(
 
 /// Declares a section whose keys all have defaults.
 macro_rules! section {
+    // What every receiver has: whether it hears of ends, and how it is reached.
+    (receiver $name:ident, send_resolved: $told:expr, { $($rest:tt)* }) => {
+        section!($name {
+            send_resolved: bool = $told,
+            http_config: Option<ClientConfig> = None,
+            $($rest)*
+        });
+    };
     ($(#[$doc:meta])* $name:ident { $($field:ident : $type:ty = $default:expr),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Deserialize)]
@@ -114,9 +122,7 @@ section!(
     }
 );
 
-section!(Webhook {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Webhook, send_resolved: true, {
     url: Secret = "",
     url_file: String = "",
     max_alerts: u64 = 0_u64,
@@ -147,9 +153,7 @@ section!(Email {
 
 section!(SlackField { title: String = "", value: String = "", short: Option<bool> = None });
 
-section!(Slack {
-    send_resolved: bool = false,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Slack, send_resolved: false, {
     api_url: Secret = "",
     api_url_file: String = "",
     app_token: Secret = "",
@@ -182,9 +186,7 @@ section!(Slack {
 section!(PagerdutyLink { href: String = "", text: String = "" });
 section!(PagerdutyImage { href: String = "", src: String = "", alt: String = "" });
 
-section!(Pagerduty {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Pagerduty, send_resolved: true, {
     service_key: Secret = "",
     service_key_file: String = "",
     routing_key: Secret = "",
@@ -206,9 +208,7 @@ section!(Pagerduty {
 
 section!(OpsgenieResponder { id: String = "", name: String = "", username: String = "", r#type: String = "" });
 
-section!(Opsgenie {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Opsgenie, send_resolved: true, {
     api_key: Secret = "",
     api_key_file: String = "",
     api_url: String = "",
@@ -225,9 +225,7 @@ section!(Opsgenie {
     update_alerts: bool = false,
 });
 
-section!(Telegram {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Telegram, send_resolved: true, {
     api_url: String = "",
     bot_token: Secret = "",
     bot_token_file: String = "",
@@ -239,9 +237,7 @@ section!(Telegram {
     parse_mode: String = "HTML",
 });
 
-section!(Discord {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Discord, send_resolved: true, {
     webhook_url: Secret = "",
     webhook_url_file: String = "",
     content: String = r#"{{ template "discord.default.content" . }}"#,
@@ -251,9 +247,7 @@ section!(Discord {
     avatar_url: String = "",
 });
 
-section!(Teams {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Teams, send_resolved: true, {
     webhook_url: Secret = "",
     webhook_url_file: String = "",
     title: String = r#"{{ template "msteams.default.title" . }}"#,
@@ -261,18 +255,14 @@ section!(Teams {
     text: String = r#"{{ template "msteams.default.text" . }}"#,
 });
 
-section!(TeamsV2 {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver TeamsV2, send_resolved: true, {
     webhook_url: Secret = "",
     webhook_url_file: String = "",
     title: String = r#"{{ template "msteamsv2.default.title" . }}"#,
     text: String = r#"{{ template "msteamsv2.default.text" . }}"#,
 });
 
-section!(Mattermost {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Mattermost, send_resolved: true, {
     webhook_url: Secret = "",
     webhook_url_file: String = "",
     channel: String = "",
@@ -299,9 +289,7 @@ section!(Mattermost {
     priority: Option<Value> = None,
 });
 
-section!(Pushover {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Pushover, send_resolved: true, {
     user_key: Secret = "",
     user_key_file: String = "",
     token: Secret = "",
@@ -320,9 +308,7 @@ section!(Pushover {
     monospace: bool = false,
 });
 
-section!(Victorops {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Victorops, send_resolved: true, {
     api_key: Secret = "",
     api_key_file: String = "",
     api_url: String = "",
@@ -344,9 +330,7 @@ section!(Sigv4 {
     use_fips_sts_endpoint: bool = false,
 });
 
-section!(Sns {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Sns, send_resolved: true, {
     api_url: String = "",
     sigv4: Sigv4 = Sigv4::default(),
     topic_arn: String = "",
@@ -358,9 +342,7 @@ section!(Sns {
     use_aws_http_client: bool = false,
 });
 
-section!(Wechat {
-    send_resolved: bool = false,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Wechat, send_resolved: false, {
     api_secret: Secret = "",
     api_secret_file: String = "",
     corp_id: String = "",
@@ -373,17 +355,13 @@ section!(Wechat {
     message_type: String = "text",
 });
 
-section!(Webex {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Webex, send_resolved: true, {
     api_url: String = "",
     room_id: String = "",
     message: String = r#"{{ template "webex.default.message" . }}"#,
 });
 
-section!(Jira {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Jira, send_resolved: true, {
     api_url: String = "",
     api_type: String = "auto",
     project: String = "",
@@ -399,9 +377,7 @@ section!(Jira {
     fields: BTreeMap<String, Value> = BTreeMap::new(),
 });
 
-section!(Rocketchat {
-    send_resolved: bool = false,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Rocketchat, send_resolved: false, {
     api_url: String = "",
     token_id: Secret = "",
     token_id_file: String = "",
@@ -422,9 +398,7 @@ section!(Rocketchat {
     actions: Vec<Value> = Vec::new(),
 });
 
-section!(Incidentio {
-    send_resolved: bool = true,
-    http_config: Option<ClientConfig> = None,
+section!(receiver Incidentio, send_resolved: true, {
     url: String = "",
     url_file: String = "",
     alert_source_token: Secret = "",
