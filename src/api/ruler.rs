@@ -1,7 +1,8 @@
 //! Rule groups set over HTTP, in the shapes of Mimir's ruler, which Grafana edits rules through.
 //!
 //! `GET /config/v1/rules[/{namespace}[/{group}]]`, `POST /config/v1/rules/{namespace}` with one group in YAML, `DELETE` of
-//! a group or a namespace. Off unless `rules.config_api` is set: whoever reaches the port could write rules.
+//! a group or a namespace. Off unless `rules.config_api` is set: whoever reaches the port could write rules, except pages
+//! of other sites in somebody's browser.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
@@ -18,6 +20,7 @@ use serde_json::{Value, json};
 use crate::rules::manager::{Rules, Source};
 use crate::rules::namespaces::{NamespaceError, Namespaces};
 use crate::server::error::{Failure, Kind};
+use crate::server::origin;
 
 /// Bytes of one group.
 const BODY_BYTES_MAX: usize = 4 << 20;
@@ -29,6 +32,7 @@ pub fn routes(rules: Rules) -> Router {
         .route("/config/v1/rules/{namespace}", get(namespace).post(set).delete(remove_namespace))
         .route("/config/v1/rules/{namespace}/{group}", get(group).delete(remove_group))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(origin::guard_writes))
         .with_state(rules)
 }
 

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use crate::api::instance::{Instance, Phase, Reload};
 use crate::app::alerting;
 use crate::app::bind::Bound;
+use crate::app::calls::Calls;
 use crate::app::collect::Collected;
 use crate::app::config::Config;
 use crate::app::error::StartError;
@@ -228,6 +229,7 @@ impl Daemon {
             self.tasks.spawn(TaskKind::RuleGroup, self.slos.record(&self.tasks, &self.drain)),
             self.tasks.spawn(TaskKind::Notification, self.notifier.clone().run()),
             self.tasks.spawn(TaskKind::Notification, self.sink.forwarder.clone().run()),
+            self.tasks.spawn(TaskKind::Notification, self.calls(clock).feed()),
             self.tasks.spawn(TaskKind::Telemetry, self.traces.clone().run(self.drain.clone())),
         ];
         if options.own {
@@ -235,6 +237,16 @@ impl Daemon {
             workers.push(self.tasks.spawn(TaskKind::HostCollector, pulse().feed(instance)));
         }
         self.workers = workers;
+    }
+
+    fn calls(&self, clock: &Clock) -> Calls {
+        Calls {
+            store: Arc::clone(&self.store),
+            notifier: self.notifier.clone(),
+            clock: clock.clone(),
+            tasks: self.tasks.clone(),
+            drain: self.drain.clone(),
+        }
     }
 
     /// Ends everything in order: requests first, then what feeds the store, the store last.

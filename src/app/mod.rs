@@ -9,6 +9,7 @@
 mod alerting;
 pub mod bind;
 pub mod build;
+mod calls;
 pub mod collect;
 pub mod config;
 pub mod error;

@@ -51,6 +51,11 @@ pub struct Incidents {
 }
 
 impl Incidents {
+    /// Forgets all incidents, not who calls whom.
+    pub fn clear(&mut self) {
+        *self = Self { calls: std::mem::take(&mut self.calls), ..Self::default() };
+    }
+
     /// Says which services call which, as pairs of caller and called.
     pub fn set_calls(&mut self, pairs: impl IntoIterator<Item = (String, String)>) {
         self.calls.clear();

@@ -23,6 +23,7 @@ pub mod log;
 pub mod matchers;
 pub mod notifier;
 pub mod record;
+pub mod recurring;
 pub mod route;
 pub mod settings;
 pub mod silence;

@@ -12,6 +12,7 @@ use super::escalation::{Key, Progress};
 use super::history::{Event, History, Kind, Sent};
 use super::log::{Entry, Reason};
 use super::matchers;
+use super::recurring::Recurring;
 use super::silence::Silence;
 use crate::base::clock::Millis;
 use crate::model::labels::Labels;
@@ -21,6 +22,7 @@ use crate::model::labels::Labels;
 #[serde(rename_all = "snake_case")]
 pub enum Record {
     Silence(SilenceRow),
+    Recurring(RecurringRow),
     Log(LogRow),
     Alert(AlertRow),
     Acknowledgement(AcknowledgementRow),
@@ -38,6 +40,20 @@ pub struct SilenceRow {
     updated_at: Millis,
     created_by: String,
     comment: String,
+}
+
+/// Nothing but the id where it was removed.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RecurringRow {
+    id: String,
+    matchers: Vec<String>,
+    schedule: Option<serde_json::Value>,
+    created_by: String,
+    comment: String,
+    updated_at: Millis,
+    /// The last silence that it made, and the end of its window.
+    last: Option<(String, Millis)>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -129,6 +145,21 @@ impl Record {
         })
     }
 
+    pub(super) fn recurring(id: &str, one: Option<&Recurring>) -> Self {
+        Self::Recurring(one.map_or_else(
+            || RecurringRow { id: id.to_owned(), ..RecurringRow::default() },
+            |one| RecurringRow {
+                id: one.id.clone(),
+                matchers: one.matchers.iter().map(matchers::print).collect(),
+                schedule: Some(one.schedule.clone()),
+                created_by: one.created_by.clone(),
+                comment: one.comment.clone(),
+                updated_at: one.updated_at,
+                last: one.last.clone(),
+            },
+        ))
+    }
+
     pub(super) fn log(group: &str, receiver: &str, entry: &Entry) -> Self {
         Self::Log(LogRow {
             group: group.to_owned(),
@@ -215,6 +246,12 @@ impl Record {
                 dispatcher.log.restore(row.group, row.receiver, entry);
                 row.time
             }
+            Self::Recurring(row) => {
+                let time = row.updated_at;
+                let (id, one) = row.recurring()?;
+                dispatcher.restore_recurring(id, one);
+                time
+            }
             Self::Alert(row) => {
                 let time = row.updated_at;
                 dispatcher.restore(row.alert());
@@ -252,6 +289,17 @@ impl Record {
                 time
             }
         })
+    }
+}
+
+impl RecurringRow {
+    fn recurring(self) -> Result<(String, Option<Recurring>), String> {
+        let Some(schedule) = self.schedule else { return Ok((self.id, None)) };
+        let mut one = Recurring::read(&self.matchers, schedule)?;
+        one.id.clone_from(&self.id);
+        (one.created_by, one.comment) = (self.created_by, self.comment);
+        (one.updated_at, one.last) = (self.updated_at, self.last);
+        Ok((self.id, Some(one)))
     }
 }
 

@@ -124,6 +124,11 @@ impl Silences {
         Ok(self.keep(silence))
     }
 
+    /// Adds a silence that has its id.
+    pub(super) fn put(&mut self, silence: Silence) {
+        self.keep(silence);
+    }
+
     fn keep(&mut self, silence: Silence) -> String {
         let id = silence.id.clone();
         self.changed.insert(id.clone());
@@ -179,7 +184,7 @@ impl Silences {
 }
 
 /// A random UUID (version 4).
-fn uuid(rng: &Rng) -> String {
+pub(super) fn uuid(rng: &Rng) -> String {
     let (high, low) = (rng.next_u64(), rng.next_u64());
     format!(
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",

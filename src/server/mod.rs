@@ -12,4 +12,5 @@ pub mod error;
 pub mod inflate;
 pub mod layers;
 pub mod listen;
+pub mod origin;
 pub mod rate;

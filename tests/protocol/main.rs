@@ -12,6 +12,7 @@ mod damage;
 mod hostile;
 mod http;
 mod life;
+mod notify;
 mod own;
 mod queries;
 mod remote_write;

@@ -8,16 +8,15 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use http::HeaderMap;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Alertmanager, Refusal, done, json, read_json};
+use super::{Alertmanager, Refusal, done, json_list, read_json};
 use crate::api::instance::rfc3339;
 use crate::api::prometheus::form::Form;
 use crate::base::clock::Millis;
 use crate::model::labels::Labels;
 use crate::model::matcher::{MatchOp, Matcher};
-use crate::notify::alert::Alert;
+use crate::notify::alert::{Alert, Fingerprint};
 use crate::notify::dispatch::Muting;
 use crate::notify::matchers;
 
@@ -92,51 +91,112 @@ impl Filter {
 }
 
 /// One alert as the API shows it.
-pub(super) fn show(alert: &Alert, muting: &Muting, receivers: &[&str]) -> Value {
-    let map = |labels: &Labels| -> BTreeMap<String, String> {
-        labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-    };
-    let is_muted = *muting != Muting::default();
-    json!({
-        "annotations": map(&alert.annotations),
-        "endsAt": rfc3339(alert.ends_at),
-        "fingerprint": alert.fingerprint().to_string(),
-        "receivers": receivers.iter().map(|name| json!({"name": name})).collect::<Vec<_>>(),
-        "startsAt": rfc3339(alert.starts_at),
-        "status": {
-            "inhibitedBy": muting.inhibited_by.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "mutedBy": muting.muted_by,
-            "silencedBy": muting.silenced_by,
-            "state": if is_muted { "suppressed" } else { "active" },
-        },
-        "updatedAt": rfc3339(alert.updated_at),
-        "generatorURL": alert.generator_url,
-        "labels": map(&alert.labels),
-    })
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Shown<'a> {
+    #[serde(serialize_with = "pairs")]
+    annotations: &'a Labels,
+    #[serde(serialize_with = "time")]
+    ends_at: Millis,
+    #[serde(serialize_with = "text")]
+    fingerprint: Fingerprint,
+    receivers: Vec<Named<'a>>,
+    #[serde(serialize_with = "time")]
+    starts_at: Millis,
+    status: Status<'a>,
+    #[serde(serialize_with = "time")]
+    updated_at: Millis,
+    #[serde(rename = "generatorURL")]
+    generator_url: &'a str,
+    #[serde(serialize_with = "pairs")]
+    labels: &'a Labels,
 }
 
-/// Alerts that are not resolved, ascending by fingerprint.
+#[derive(Serialize)]
+pub(super) struct Named<'a> {
+    pub(super) name: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status<'a> {
+    #[serde(serialize_with = "texts")]
+    inhibited_by: &'a [Fingerprint],
+    muted_by: &'a [String],
+    silenced_by: &'a [String],
+    state: &'static str,
+}
+
+pub(super) fn pairs<S: Serializer>(labels: &Labels, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(labels.iter())
+}
+
+fn time<S: Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*time))
+}
+
+fn text<S: Serializer>(text: &Fingerprint, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(text)
+}
+
+fn texts<S: Serializer>(all: &&[Fingerprint], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(all.iter().map(ToString::to_string))
+}
+
+impl<'a> Shown<'a> {
+    pub(super) fn new(
+        (fingerprint, alert): (Fingerprint, &'a Alert),
+        muting: &'a Muting,
+        receivers: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let is_muted = *muting != Muting::default();
+        Self {
+            annotations: &alert.annotations,
+            ends_at: alert.ends_at,
+            fingerprint,
+            receivers: receivers.map(|name| Named { name }).collect(),
+            starts_at: alert.starts_at,
+            status: Status {
+                inhibited_by: &muting.inhibited_by,
+                muted_by: &muting.muted_by,
+                silenced_by: &muting.silenced_by,
+                state: if is_muted { "suppressed" } else { "active" },
+            },
+            updated_at: alert.updated_at,
+            generator_url: &alert.generator_url,
+            labels: &alert.labels,
+        }
+    }
+}
+
+/// Alerts that are not resolved, ascending by fingerprint. They are copied (labels are shared) and written afterwards, so
+/// that delivery waits for neither.
 pub(super) async fn list(State(api): State<Arc<Alertmanager>>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let filter = Filter::read(query.as_deref())?;
     let now = api.notifier.now();
-    let mut shown = api.notifier.read(|state| {
-        let routing = state.dispatcher.routing();
-        let mut shown = Vec::new();
-        for (fingerprint, alert) in state.dispatcher.active(now) {
-            let receivers: Vec<&str> =
-                routing.root.matching(&alert.labels).iter().map(|route| route.receiver.as_str()).collect();
-            if !receivers.iter().any(|name| filter.takes_receiver(name)) {
+    let (routing, mut found) = api.notifier.read(|state| {
+        let dispatcher = &state.dispatcher;
+        let routing = Arc::clone(dispatcher.routing());
+        let mut found = Vec::new();
+        for (fingerprint, alert) in dispatcher.active(now) {
+            let is_received =
+                || routing.root.matching(&alert.labels).iter().any(|route| filter.takes_receiver(&route.receiver));
+            if filter.receiver.is_some() && !is_received() {
                 continue;
             }
-            let muting = state.dispatcher.muting(&alert.labels, now);
+            let muting = dispatcher.muting(&alert.labels, now);
             if filter.takes(alert, &muting) {
-                shown.push((fingerprint, show(alert, &muting, &receivers)));
+                found.push((fingerprint, alert.clone(), muting));
             }
         }
-        shown
+        (routing, found)
     });
-    shown.sort_by_key(|(fingerprint, _)| *fingerprint);
-    Ok(json(&shown.into_iter().map(|(_, alert)| alert).collect::<Vec<_>>()))
+    found.sort_unstable_by_key(|(fingerprint, ..)| *fingerprint);
+    Ok(json_list(found, move |(fingerprint, alert, muting), out| {
+        let receivers = routing.root.matching(&alert.labels);
+        let names = receivers.iter().map(|route| route.receiver.as_str());
+        serde_json::to_writer(out, &Shown::new((*fingerprint, alert), muting, names))
+    }))
 }
 
 /// An alert as others post it.

@@ -14,8 +14,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
+use futures_util::stream;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -25,6 +28,7 @@ use crate::api::instance::Instance;
 use crate::notify::notifier::{NotKept, Notifier};
 use crate::server::body::{self, BodyLimits};
 use crate::server::error::{Failure, Kind};
+use crate::server::origin;
 
 /// What the handlers answer from.
 #[derive(Clone)]
@@ -43,6 +47,7 @@ pub fn routes(api: Alertmanager) -> Router {
         .route("/api/v2/silences", get(silences::list).post(silences::set))
         .route("/api/v2/silence/{id}", get(silences::get).delete(silences::expire))
         .merge(own::routes())
+        .layer(from_fn(origin::guard_writes))
         .with_state(Arc::new(api))
 }
 
@@ -52,6 +57,50 @@ fn json<T: Serialize>(value: &T) -> Response {
         Ok(body) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
         Err(error) => Refusal(Failure::new(Kind::Internal, error.to_string())).into_response(),
     }
+}
+
+/// Rows that are written before they are sent; memory holds no more of an answer's text.
+const ROWS_AT_ONCE: usize = 256;
+
+/// An answer of a JSON list that may be long, written while it is sent.
+fn json_list<R: Send + 'static>(
+    rows: Vec<R>,
+    write: impl Fn(&R, &mut Vec<u8>) -> serde_json::Result<()> + Send + 'static,
+) -> Response {
+    let total = rows.len();
+    let is_short = total <= ROWS_AT_ONCE;
+    let mut rows = rows.into_iter().enumerate().peekable();
+    let mut is_begun = false;
+    let mut next = move || -> Option<serde_json::Result<Bytes>> {
+        let mut text = Vec::new();
+        if !std::mem::replace(&mut is_begun, true) {
+            text.push(b'[');
+        } else if rows.peek().is_none() {
+            return None;
+        }
+        for (number, row) in rows.by_ref().take(ROWS_AT_ONCE) {
+            if number > 0 {
+                text.push(b',');
+            }
+            if let Err(error) = write(&row, &mut text) {
+                return Some(Err(error));
+            }
+        }
+        if rows.peek().is_none() {
+            text.push(b']');
+        }
+        Some(Ok(Bytes::from(text)))
+    };
+    let body = if is_short {
+        match next() {
+            Some(Ok(text)) => Body::from(text),
+            Some(Err(error)) => return Refusal(Failure::new(Kind::Internal, error.to_string())).into_response(),
+            None => Body::empty(),
+        }
+    } else {
+        Body::from_stream(stream::iter(std::iter::from_fn(next)))
+    };
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// A failure in Alertmanager's form: the message as a JSON string.

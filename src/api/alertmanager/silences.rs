@@ -135,7 +135,7 @@ pub(super) async fn expire(State(api): State<Arc<Alertmanager>>, Path(id): Path<
     result.map(|()| done()).map_err(|error| refuse(&error))
 }
 
-fn refuse(error: &SilenceError) -> Refusal {
+pub(super) fn refuse(error: &SilenceError) -> Refusal {
     match error {
         SilenceError::NotFound => Refusal::not_found(error.to_string()),
         SilenceError::Invalid(_) | SilenceError::TooMany => Refusal::bad(error.to_string()),

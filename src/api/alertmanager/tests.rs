@@ -125,3 +125,22 @@ async fn an_alert_is_acknowledged_and_taken_back() {
     let (_, rules) = api.ask("GET", "/alerts/fatigue", Value::Null).await;
     assert_eq!(rules["rules"][0]["alertname"], "Down");
 }
+
+/// Long lists are written in pieces.
+#[tokio::test]
+async fn a_long_list_is_whole() {
+    let api = Fixture::new();
+    let total = ROWS_AT_ONCE * 2 + 3;
+    let one = |number: usize| json!({"labels": {"alertname": format!("A{}", number % 2), "n": number.to_string()}});
+    let alerts: Vec<Value> = (0..total).map(one).collect();
+    assert_eq!(api.ask("POST", "/api/v2/alerts", json!(alerts)).await.0, 200);
+    let (_, listed) = api.ask("GET", "/api/v2/alerts", Value::Null).await;
+    assert_eq!(listed.as_array().unwrap().len(), total);
+    let (_, groups) = api.ask("GET", "/api/v2/alerts/groups", Value::Null).await;
+    let sizes: Vec<_> = groups.as_array().unwrap().iter().map(|one| one["alerts"].as_array().unwrap().len()).collect();
+    assert_eq!(sizes, [total - total / 2, total / 2]);
+    assert_eq!(groups[1]["labels"], json!({"alertname": "A1"}));
+    assert_eq!(groups[0]["receiver"], json!({"name": "team"}));
+    let (_, none) = api.ask("GET", "/api/v2/alerts?filter=n%3Dnone", Value::Null).await;
+    assert_eq!(none, json!([]));
+}

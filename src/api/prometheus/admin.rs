@@ -11,8 +11,6 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use crate::api::prometheus::answer::{self, Notes};
@@ -22,6 +20,7 @@ use crate::base::tasks::{TaskKind, Tasks};
 use crate::metrics::{DeleteError, Store};
 use crate::promql::parse;
 use crate::server::error::{Failure, Kind};
+use crate::server::origin;
 
 /// How long a flush waits for queries that began before it.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
@@ -56,22 +55,10 @@ async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) ->
     if !admin.is_enabled {
         return Failure::new(Kind::Unavailable, "admin APIs disabled").into_response();
     }
-    if is_from_elsewhere(request.headers()) {
-        let answer = Failure::new(Kind::BadData, "pages of other sites may not ask this").into_response();
-        return (StatusCode::FORBIDDEN, answer.into_body()).into_response();
+    if origin::is_from_elsewhere(request.headers()) {
+        return origin::refuse();
     }
     next.run(request).await
-}
-
-/// Whether a browser sends this for a page that is not ours: such a request needs no answer to do its harm.
-fn is_from_elsewhere(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if text("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none")) {
-        return true;
-    }
-    let Some(origin) = text(ORIGIN.as_str()) else { return false };
-    let authority = origin.split_once("://").map(|(_, authority)| authority);
-    authority.is_none() || authority != text(HOST.as_str())
 }
 
 impl Admin {
@@ -162,24 +149,4 @@ async fn flush(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
         "seconds": admin.clock.monotonic().saturating_sub(begin).as_secs_f64(),
     });
     Ok(answer::success(&done, &Notes::default()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_of_other_sites_are_told_from_tools_and_own_pages() {
-        let from = |pairs: &[(&'static str, &'static str)]| {
-            let mut headers = HeaderMap::new();
-            pairs.iter().for_each(|(name, value)| drop(headers.insert(*name, value.parse().unwrap())));
-            is_from_elsewhere(&headers)
-        };
-        assert!(!from(&[("host", "127.0.0.1:9090")]));
-        assert!(!from(&[("host", "127.0.0.1:9090"), ("origin", "http://127.0.0.1:9090")]));
-        assert!(from(&[("host", "127.0.0.1:9090"), ("origin", "http://evil.example")]));
-        assert!(from(&[("host", "127.0.0.1:9090"), ("origin", "null")]));
-        assert!(from(&[("host", "127.0.0.1:9090"), ("sec-fetch-site", "cross-site")]));
-        assert!(!from(&[("host", "127.0.0.1:9090"), ("sec-fetch-site", "same-origin")]));
-    }
 }

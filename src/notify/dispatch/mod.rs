@@ -28,8 +28,10 @@ use super::history::{Event, Kind};
 use super::inhibit::Inhibitor;
 use super::log::{Log, Reason, State};
 use super::record::Record;
-use super::silence::Silences;
+use super::recurring::{Recurring, Recurrings};
+use super::silence::{SilenceError, Silences};
 use crate::base::clock::Millis;
+use crate::base::rng::Rng;
 use crate::model::labels::Labels;
 use crate::telemetry::Counters;
 
@@ -55,6 +57,7 @@ pub struct Dispatcher {
     /// When receivers with a digest get the next one.
     digests: HashMap<String, Millis>,
     pub silences: Silences,
+    recurring: Recurrings,
     pub log: Log,
     pub acknowledgements: Acknowledgements,
     pub escalations: Escalations,
@@ -121,6 +124,7 @@ impl Dispatcher {
             inhibitor,
             digests: HashMap::new(),
             silences: Silences::default(),
+            recurring: Recurrings::default(),
             log: Log::default(),
             acknowledgements: Acknowledgements::default(),
             escalations: Escalations::default(),
@@ -190,6 +194,7 @@ impl Dispatcher {
 
     /// Notices alerts that ended because nobody speaks of them any more.
     fn settle(&mut self, now: Millis) {
+        self.recurring.settle(&mut self.silences, now);
         while let Some((end, fingerprint)) = self.ends.first().copied()
             && end <= now
         {
@@ -245,7 +250,10 @@ impl Dispatcher {
     /// When something is due next; `None` while there is nothing.
     pub fn next_due(&self) -> Option<Millis> {
         let ends = self.ends.first().map(|(end, _)| *end);
-        [self.groups.next_due(), self.escalations.next_due(), ends].into_iter().flatten().min()
+        [self.groups.next_due(), self.escalations.next_due(), self.recurring.next_due(), ends]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Why an alert with these labels would not be notified now.
@@ -255,6 +263,32 @@ impl Dispatcher {
             inhibited_by: self.inhibitor.inhibited_by(labels, now).into_iter().collect(),
             muted_by: self.routing.beyond.muted_by(labels, now),
         }
+    }
+
+    /// Silences that come again.
+    pub fn recurring(&self) -> &Recurrings {
+        &self.recurring
+    }
+
+    /// Adds or changes a silence that comes again and gives its id.
+    ///
+    /// # Errors
+    /// Says why it was not taken.
+    pub fn set_recurring(&mut self, one: Recurring, now: Millis, rng: &Rng) -> Result<String, SilenceError> {
+        self.recurring.set(one, &mut self.silences, (now, rng))
+    }
+
+    /// Ends a silence that comes again.
+    ///
+    /// # Errors
+    /// There is none of this id.
+    pub fn remove_recurring(&mut self, id: &str, now: Millis) -> Result<(), SilenceError> {
+        self.recurring.remove(id, &mut self.silences, now)
+    }
+
+    /// Puts back what was read from disk; nothing where it was removed.
+    pub(super) fn restore_recurring(&mut self, id: String, one: Option<Recurring>) {
+        self.recurring.restore(id, one);
     }
 
     /// All alerts that are known.
@@ -309,6 +343,9 @@ impl Dispatcher {
         for id in self.silences.take_changed() {
             records.extend(self.silences.get(&id).map(Record::silence));
         }
+        for id in self.recurring.take_changed() {
+            records.push(Record::recurring(&id, self.recurring.get(&id)));
+        }
         for id in self.acknowledgements.take_changed() {
             records.push(Record::acknowledgement(id, self.acknowledgements.known(id)));
         }
@@ -326,6 +363,7 @@ impl Dispatcher {
     /// Everything there is, for a whole file.
     pub fn records(&self) -> Vec<Record> {
         let mut records: Vec<_> = self.silences.iter().map(Record::silence).collect();
+        records.extend(self.recurring.iter().map(|one| Record::recurring(&one.id, Some(one))));
         records.extend(self.log.iter().map(|(group, receiver, entry)| Record::log(group, receiver, entry)));
         records.extend(self.acknowledgements.iter().map(|(id, one)| Record::acknowledgement(id, Some(one))));
         records.extend(self.escalations.iter().map(|(key, one)| Record::escalation(key, Some(one))));

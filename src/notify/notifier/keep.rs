@@ -32,10 +32,7 @@ pub(super) fn restore(journal: &Journal, state: &mut State, now: Millis) {
         }
     }
     state.dispatcher.restored(last, now);
-    let routing = Arc::clone(state.dispatcher.routing());
-    for event in state.history.events().rev() {
-        state.incidents.take(event, &routing.beyond.settings.incidents);
-    }
+    state.remake_incidents();
 }
 
 impl Notifier {

@@ -187,7 +187,7 @@ impl Notifier {
 
     /// Says which services call which, as pairs of caller and called, for incidents.
     pub fn set_calls(&self, pairs: Vec<(String, String)>) {
-        self.0.state.lock().incidents.set_calls(pairs);
+        self.0.state.lock().set_calls(pairs);
     }
 
     /// What happens to alerts from now on.

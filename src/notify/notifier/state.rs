@@ -25,6 +25,8 @@ pub struct State {
     pub dispatcher: Dispatcher,
     pub history: History,
     pub incidents: Incidents,
+    /// Whether anything happened since the start.
+    has_news: bool,
     /// The configuration as the API shows it.
     pub config_text: String,
     pub(super) set: TemplateSet,
@@ -72,6 +74,7 @@ impl State {
             dispatcher: Dispatcher::new(prepared.routing)?,
             history: History::default(),
             incidents: Incidents::default(),
+            has_news: false,
             config_text: prepared.text,
             set: prepared.set,
             clients: prepared.clients,
@@ -87,10 +90,29 @@ impl State {
 
     /// Remembers an event under its number.
     pub(super) fn take(&mut self, mut event: Event) -> Event {
+        self.has_news = true;
         event.id = self.history.note(event.clone());
         let routing = Arc::clone(self.dispatcher.routing());
         self.incidents.take(&event, &routing.beyond.settings.incidents);
         event
+    }
+
+    /// Makes the incidents of the history anew.
+    pub(super) fn remake_incidents(&mut self) {
+        let routing = Arc::clone(self.dispatcher.routing());
+        self.incidents.clear();
+        for event in self.history.events().rev() {
+            self.incidents.take(event, &routing.beyond.settings.incidents);
+        }
+    }
+
+    /// Takes over who calls whom. What was put together from the history before anything was known of that, right after
+    /// a start, is put together again.
+    pub(super) fn set_calls(&mut self, pairs: Vec<(String, String)>) {
+        self.incidents.set_calls(pairs);
+        if !std::mem::replace(&mut self.has_news, true) {
+            self.remake_incidents();
+        }
     }
 
     /// Everything, for a whole file.

@@ -6,11 +6,12 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Page;
-use crate::api::alertmanager::alerts::{Filter, show};
-use crate::api::alertmanager::{Alertmanager, Refusal, json};
+use crate::api::alertmanager::alerts::{Filter, Shown};
+use crate::api::alertmanager::{Alertmanager, Refusal};
 use crate::api::instance::rfc3339;
 use crate::api::prometheus::form::Form;
 use crate::base::clock::Millis;
@@ -18,24 +19,52 @@ use crate::notify::acknowledge::Acknowledgement;
 use crate::notify::alert::{Alert, Fingerprint};
 use crate::notify::dispatch::Muting;
 use crate::notify::notifier::State as Notifications;
+use crate::server::error::{Failure, Kind};
 use crate::ui::html::{document, escape, section, table};
 
 /// One alert with all that is known of it.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    alert: Shown<'a>,
+    acknowledgement: Option<Value>,
+    flapping: bool,
+    changes: usize,
+    escalations: Vec<Value>,
+    incident: Option<u64>,
+}
+
+impl<'a> Row<'a> {
+    fn new(state: &'a Notifications, (id, alert): (Fingerprint, &'a Alert), muting: &'a Muting, now: Millis) -> Self {
+        let dispatcher = &state.dispatcher;
+        let receivers = dispatcher.routing().root.matching(&alert.labels);
+        let (changes, flapping) = dispatcher.flapping(id, now);
+        let escalations = dispatcher.escalations.of(id);
+        Self {
+            alert: Shown::new((id, alert), muting, receivers.into_iter().map(|route| route.receiver.as_str())),
+            acknowledgement: dispatcher.acknowledgements.get(id, now).map(show_acknowledgement),
+            flapping,
+            changes,
+            escalations: escalations.map(|(policy, one)| json!({"policy": policy, "steps": one.taken})).collect(),
+            incident: state.incidents.of(id).map(|incident| incident.id),
+        }
+    }
+}
+
+/// A page of alerts, written.
+#[derive(Serialize)]
+struct Answer<'a> {
+    total: usize,
+    offset: usize,
+    next: Option<usize>,
+    alerts: Vec<Row<'a>>,
+}
+
+/// One alert with all that is known of it.
 pub(in crate::api::alertmanager) fn row(state: &Notifications, fingerprint: Fingerprint, now: Millis) -> Option<Value> {
-    let dispatcher = &state.dispatcher;
-    let alert = dispatcher.alert(fingerprint)?;
-    let receivers = dispatcher.routing().root.matching(&alert.labels);
-    let receivers: Vec<&str> = receivers.iter().map(|route| route.receiver.as_str()).collect();
-    let mut row = show(alert, &dispatcher.muting(&alert.labels, now), &receivers);
-    let seen = dispatcher.acknowledgements.get(fingerprint, now);
-    row["acknowledgement"] = seen.map_or(Value::Null, show_acknowledgement);
-    let (changes, is_flapping) = dispatcher.flapping(fingerprint, now);
-    row["flapping"] = json!(is_flapping);
-    row["changes"] = json!(changes);
-    let escalations = dispatcher.escalations.of(fingerprint);
-    row["escalations"] = escalations.map(|(policy, one)| json!({"policy": policy, "steps": one.taken})).collect();
-    row["incident"] = json!(state.incidents.of(fingerprint).map(|incident| incident.id));
-    Some(row)
+    let alert = state.dispatcher.alert(fingerprint)?;
+    let muting = state.dispatcher.muting(&alert.labels, now);
+    serde_json::to_value(Row::new(state, (fingerprint, alert), &muting, now)).ok()
 }
 
 fn show_acknowledgement(one: &Acknowledgement) -> Value {
@@ -84,15 +113,25 @@ pub(super) async fn list(
         text => Some(text == "true"),
     };
     let now = api.notifier.now();
-    let (total, rows) = api.notifier.read(|state| {
-        let (total, found) = select(state, (&filter, is_acknowledged), (page.offset, page.limit), now);
-        (total, found.into_iter().filter_map(|one| row(state, one, now)).collect::<Vec<_>>())
-    });
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if accept.contains("text/html") && !accept.contains("application/json") {
+    let is_for_people = accept.contains("text/html") && !accept.contains("application/json");
+    if is_for_people {
+        let (total, rows) = api.notifier.read(|state| {
+            let (total, found) = select(state, (&filter, is_acknowledged), (page.offset, page.limit), now);
+            (total, found.into_iter().filter_map(|one| row(state, one, now)).collect::<Vec<_>>())
+        });
         return Ok(html(total, &rows));
     }
-    Ok(json(&page.answer("alerts", total, &rows)))
+    let written = api.notifier.read(|state| {
+        let (total, found) = select(state, (&filter, is_acknowledged), (page.offset, page.limit), now);
+        let known = found.into_iter().filter_map(|id| Some((id, state.dispatcher.alert(id)?)));
+        let known: Vec<_> = known.map(|(id, alert)| (id, alert, state.dispatcher.muting(&alert.labels, now))).collect();
+        let rows = known.iter().map(|(id, alert, muting)| Row::new(state, (*id, alert), muting, now));
+        let next = page.next(total, known.len());
+        serde_json::to_vec(&Answer { total, offset: page.offset, next, alerts: rows.collect() })
+    });
+    let written = written.map_err(|error| Refusal(Failure::new(Kind::Internal, error.to_string())))?;
+    Ok(([(CONTENT_TYPE, "application/json")], written).into_response())
 }
 
 /// The same as a page that works without scripts.

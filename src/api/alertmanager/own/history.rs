@@ -11,6 +11,8 @@ use super::{Page, fingerprint, show_event, time};
 use crate::api::alertmanager::{Alertmanager, Refusal, json};
 use crate::api::instance::rfc3339;
 use crate::api::prometheus::form::Form;
+use crate::base::clock::Millis;
+use crate::notify::alert::Fingerprint;
 use crate::notify::fatigue;
 use crate::notify::history::{Kind, Sent};
 use crate::notify::matchers::{self, all_match};
@@ -32,6 +34,35 @@ fn show_sent(sent: &Sent) -> Value {
     })
 }
 
+/// What both lists are narrowed by.
+struct Narrowed<'a> {
+    page: Page,
+    start: Option<Millis>,
+    end: Option<Millis>,
+    fingerprint: Option<Fingerprint>,
+    /// An id; only what came later.
+    after: u64,
+    alertname: &'a str,
+}
+
+impl<'a> Narrowed<'a> {
+    fn read(form: &'a Form) -> Result<Self, Refusal> {
+        let wanted = Some(form.get("fingerprint")).filter(|text| !text.is_empty());
+        Ok(Self {
+            page: Page::read(form)?,
+            start: time(form, "start")?,
+            end: time(form, "end")?,
+            fingerprint: wanted.map(fingerprint).transpose()?,
+            after: number(form, "after")?,
+            alertname: form.get("alertname"),
+        })
+    }
+
+    fn takes_time(&self, time: Millis) -> bool {
+        self.start.is_none_or(|start| time >= start) && self.end.is_none_or(|end| time <= end)
+    }
+}
+
 /// What was sent to whom, the newest first: `receiver`, `integration`, `alertname`, `fingerprint`, `failed`, `start`,
 /// `end`, `after` (an id), `offset`, `limit`.
 pub(super) async fn notifications(
@@ -39,29 +70,22 @@ pub(super) async fn notifications(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let form = Form::parse(&[], query.as_deref());
-    let page = Page::read(&form)?;
-    let (start, end) = (time(&form, "start")?, time(&form, "end")?);
-    let wanted = match form.get("fingerprint") {
-        "" => None,
-        text => Some(fingerprint(text)?),
-    };
-    let after = number(&form, "after")?;
-    let (receiver, integration, name) = (form.get("receiver"), form.get("integration"), form.get("alertname"));
+    let narrowed = Narrowed::read(&form)?;
+    let (receiver, integration) = (form.get("receiver"), form.get("integration"));
     let failed = form.get("failed");
     let (total, rows) = api.notifier.read(|state| {
-        let found = state.history.iter().take_while(|sent| sent.id > after).filter(|sent| {
+        let found = state.history.iter().take_while(|sent| sent.id > narrowed.after).filter(|sent| {
             (receiver.is_empty() || sent.receiver == receiver)
                 && (integration.is_empty() || sent.integration == integration)
-                && (name.is_empty() || sent.alert_names.iter().any(|one| one == name))
-                && wanted.is_none_or(|wanted| sent.alerts.contains(&wanted))
+                && (narrowed.alertname.is_empty() || sent.alert_names.iter().any(|one| one == narrowed.alertname))
+                && narrowed.fingerprint.is_none_or(|wanted| sent.alerts.contains(&wanted))
                 && (failed.is_empty() || (failed == "true") == sent.error.is_some())
-                && start.is_none_or(|start| sent.time >= start)
-                && end.is_none_or(|end| sent.time <= end)
+                && narrowed.takes_time(sent.time)
         });
-        let (total, found) = page.cut(found);
+        let (total, found) = narrowed.page.cut(found);
         (total, found.into_iter().map(show_sent).collect::<Vec<_>>())
     });
-    Ok(json(&page.answer("notifications", total, &rows)))
+    Ok(json(&narrowed.page.answer("notifications", total, &rows)))
 }
 
 fn number(form: &Form, name: &str) -> Result<u64, Refusal> {
@@ -78,12 +102,7 @@ pub(super) async fn events(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let form = Form::parse(&[], query.as_deref());
-    let page = Page::read(&form)?;
-    let (start, end) = (time(&form, "start")?, time(&form, "end")?);
-    let wanted = match form.get("fingerprint") {
-        "" => None,
-        text => Some(fingerprint(text)?),
-    };
+    let narrowed = Narrowed::read(&form)?;
     let mut kinds = Vec::new();
     for name in form.all("kind") {
         let known = || Kind::ALL.map(Kind::name).join(", ");
@@ -93,20 +112,18 @@ pub(super) async fn events(
     for text in form.all("filter") {
         all.extend(matchers::parse(text).map_err(|error| Refusal::bad(error.to_string()))?);
     }
-    let (after, name) = (number(&form, "after")?, form.get("alertname"));
     let (total, rows) = api.notifier.read(|state| {
-        let found = state.history.events().take_while(|event| event.id > after).filter(|event| {
+        let found = state.history.events().take_while(|event| event.id > narrowed.after).filter(|event| {
             (kinds.is_empty() || kinds.contains(&event.kind))
-                && (name.is_empty() || event.labels.get("alertname") == Some(name))
-                && wanted.is_none_or(|wanted| event.fingerprint == wanted)
-                && start.is_none_or(|start| event.time >= start)
-                && end.is_none_or(|end| event.time <= end)
+                && (narrowed.alertname.is_empty() || event.labels.get("alertname") == Some(narrowed.alertname))
+                && narrowed.fingerprint.is_none_or(|wanted| event.fingerprint == wanted)
+                && narrowed.takes_time(event.time)
                 && all_match(&all, &event.labels)
         });
-        let (total, found) = page.cut(found);
+        let (total, found) = narrowed.page.cut(found);
         (total, found.into_iter().map(show_event).collect::<Vec<_>>())
     });
-    Ok(json(&page.answer("events", total, &rows)))
+    Ok(json(&narrowed.page.answer("events", total, &rows)))
 }
 
 /// Rules by how much they wear people out, the worst first, since `start` (all that is remembered).

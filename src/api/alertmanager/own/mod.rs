@@ -7,6 +7,7 @@ mod grpc;
 mod history;
 mod incidents;
 mod maintenance;
+mod recurring;
 mod stream;
 
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub(super) fn routes() -> Router<Arc<Alertmanager>> {
         .route("/alerts/incidents", get(incidents::list))
         .route("/alerts/incidents/{id}", get(incidents::one))
         .route("/alerts/maintenance", get(maintenance::list))
+        .route("/alerts/silences/recurring", get(recurring::list).post(recurring::set))
+        .route("/alerts/silences/recurring/{id}", get(recurring::one).delete(recurring::remove))
         .route("/ws/alerts", get(stream::stream))
         .merge(grpc::routes())
 }
@@ -68,11 +71,15 @@ impl Page {
         (total, page)
     }
 
+    /// Where the next page begins, if this one has so many rows.
+    fn next(&self, total: usize, rows: usize) -> Option<usize> {
+        let end = self.offset.saturating_add(rows);
+        (end < total && rows > 0).then_some(end)
+    }
+
     /// The answer: the rows under a name, how many there are, and where the next page begins.
     fn answer(&self, name: &str, total: usize, rows: &[Value]) -> Value {
-        let end = self.offset.saturating_add(rows.len());
-        let next = (end < total && !rows.is_empty()).then_some(end);
-        json!({"total": total, "offset": self.offset, "next": next, name: rows})
+        json!({"total": total, "offset": self.offset, "next": self.next(total, rows.len()), name: rows})
     }
 }
 
