@@ -32,12 +32,16 @@ class Recorder:
 
     def __init__(self):
         self.seen = {}
+        # When each of them came, on the monotonic clock.
+        self.when = {}
         recorder = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def take(self):
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                recorder.seen.setdefault(self.path.split("?")[0], []).append((self.headers, body))
+                path = self.path.split("?")[0]
+                recorder.when.setdefault(path, []).append(time.monotonic())
+                recorder.seen.setdefault(path, []).append((self.headers, body))
                 answer = TAKEN_BY_SNS if self.path.startswith("/sns") else TAKEN
                 self.send_response(200)
                 self.send_header("content-type", "application/json" if answer is TAKEN else "text/xml")
@@ -172,12 +176,12 @@ def alerts(start, end):
 class Side:
     """One of the two, with receivers of its own."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, text=None):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
         self.recorder, self.smtp = Recorder(), Smtp()
         self.file = self.folder / "am.yml"
-        self.file.write_text(configuration(self.recorder, self.smtp))
+        self.file.write_text((text or configuration)(self.recorder, self.smtp))
 
     def post(self, body):
         status, answer = fetch(
@@ -190,8 +194,8 @@ class Side:
 
 
 class Debian(Side):
-    def __init__(self, folder):
-        super().__init__(folder)
+    def __init__(self, folder, text=None):
+        super().__init__(folder, text)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.program = Program(
@@ -204,8 +208,8 @@ class Debian(Side):
 
 
 class Ours(Side):
-    def __init__(self, binary, folder):
-        super().__init__(folder)
+    def __init__(self, binary, folder, text=None):
+        super().__init__(folder, text)
         flags = ["--alertmanager.config-file", str(self.file), "--self", "off"]
         self.program = Novascope(binary, self.folder, "", flags)
         self.url = self.program.url

@@ -5,6 +5,8 @@ import tempfile
 import traceback
 
 import alerting
+import delivery
+import mails
 import otel
 import peers
 import traces
@@ -39,7 +41,8 @@ def main(binary):
                 ("exported OpenMetrics in promtool", lambda: transfer.exported_openmetrics(server, binary, folder)),
                 ("a folder of prometheus imported", lambda: transfer.imported_folder(server, binary, folder, target)),
             ]
-            cases += alerting.cases(binary, folder, programs)
+            for module in (alerting, delivery, mails):
+                cases += module.cases(binary, folder, programs)
             for name, case in cases:
                 try:
                     case()

@@ -171,6 +171,113 @@ mod tests {
         assert_eq!(error.hint.as_deref(), Some("did you mean toUpper?"));
     }
 
+    #[test]
+    fn the_example_is_read() {
+        let path = Path::new("config/alertmanager.example.yml");
+        let loaded = load(path, &Settings::default()).unwrap();
+        let kinds: usize = loaded.config.receivers.iter().map(|receiver| receiver.integrations().len()).sum();
+        assert_eq!((loaded.config.receivers.len(), kinds, loaded.config.intervals().count()), (4, 5, 1));
+    }
+
+    /// The keys, matchers of the old form and texts of templates that NovaCron's files have, under other names.
+    const OPERATORS_FILE: &str = r##"
+global:
+  resolve_timeout: 5m
+  http_config: {follow_redirects: true}
+  smtp_from: alerts@example.org
+  smtp_smarthost: "mail.example.org:587"
+  smtp_auth_password: "${NOVASCOPE_TEST_UNSET:-none}"
+  smtp_require_tls: true
+  slack_api_url: "${NOVASCOPE_TEST_UNSET:-http://127.0.0.1:9/hook}"
+  pagerduty_url: https://events.pagerduty.com/v2/enqueue
+templates: ["/etc/nowhere/templates/*.tmpl"]
+route:
+  receiver: default
+  group_by: [alertname, cluster, service]
+  group_wait: 10s
+  group_interval: 10s
+  repeat_interval: 12h
+  routes:
+  - match: {severity: critical}
+    receiver: pager
+    group_wait: 0s
+    repeat_interval: 5m
+    continue: true
+    routes:
+    - match: {auto_rollback: "true"}
+      receiver: rollback
+    - match_re: {component: sla}
+      receiver: pager
+      continue: true
+  - matchers: ['component =~ "vm.*"', 'severity = "warning"']
+    receiver: mail
+    group_by: [alertname, node_id, vm_id]
+  - match_re: {component: amst|hde|pba}
+    receiver: mail
+inhibit_rules:
+- source_match: {severity: critical}
+  target_match: {severity: warning}
+  equal: [alertname, cluster, node]
+- source_match_re: {alertname: ComponentDown}
+  target_match_re: {alertname: ComponentDegraded}
+  equal: [cluster]
+time_intervals:
+- name: off-hours
+  time_intervals:
+  - {times: [{start_time: "17:00", end_time: "24:00"}], weekdays: ["monday:friday"], location: America/New_York}
+  - weekdays: [saturday, sunday]
+receivers:
+- name: default
+  webhook_configs: [{url: "http://127.0.0.1:9/webhook", send_resolved: true, http_config: {follow_redirects: true}}]
+- name: pager
+  pagerduty_configs:
+  - routing_key: key
+    description: '{{ template "pagerduty.default.description" . }}'
+    details: {firing: '{{ template "pagerduty.default.instances" .Alerts.Firing }}'}
+  slack_configs:
+  - channel: "#critical"
+    title: "CRITICAL: {{ .GroupLabels.SortedPairs.Values | join \" \" }}"
+    text: '{{ range .Alerts }}{{ .Annotations.description }} {{ .StartsAt.Format "2006-01-02 15:04:05 UTC" }}{{ end }}'
+    actions:
+    - {type: button, text: Runbook, url: "{{ (index .Alerts 0).Annotations.runbook_url }}"}
+    - {type: button, text: Silence, url: '{{ template "__alertmanagerURL" . }}'}
+- name: rollback
+  webhook_configs: [{url: "http://127.0.0.1:9/rollback", send_resolved: false, http_config: {bearer_token: token}}]
+- name: mail
+  email_configs:
+  - to: one@example.org, two@example.org
+    headers: {Subject: "[{{ .GroupLabels.component | toUpper }}] {{ .GroupLabels.alertname | title }}", Priority: urgent}
+    html: '{{ range .Alerts }}<b>{{ .Labels.alertname }}</b>{{ if .Labels.runbook_url }} {{ .Labels.runbook_url }}{{ end }}{{ end }}'
+"##;
+
+    #[test]
+    fn a_file_of_operators_is_read_and_routes() {
+        let loaded = parse("alertmanager.yml", OPERATORS_FILE, (Path::new(""), &Settings::default())).unwrap();
+        let routing = Routing::build(loaded.config, &Settings::default()).unwrap();
+        let receivers = |pairs: &[(&str, &str)]| {
+            let labels = crate::model::labels::Labels::from_pairs(pairs.iter().copied());
+            let found = routing.root.matching(&labels);
+            found.iter().map(|route| route.receiver.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(receivers(&[("severity", "critical"), ("component", "hde")]), ["pager", "mail"]);
+        assert_eq!(receivers(&[("severity", "critical"), ("auto_rollback", "true")]), ["rollback"]);
+        assert_eq!(receivers(&[("severity", "warning"), ("component", "vm_cpu")]), ["mail"]);
+        assert_eq!(receivers(&[("severity", "info")]), ["default"]);
+    }
+
+    /// What stands in such files and Alertmanager refuses too; each with its place.
+    #[test]
+    fn what_operators_files_have_wrong_is_named() {
+        let broken = OPERATORS_FILE.replace("group_interval: 10s", "group_interval: 0s");
+        let at = |text: &str| {
+            let error = parse("am.yml", text, (Path::new(""), &Settings::default())).unwrap_err().to_string();
+            error.lines().next().unwrap_or("").to_owned()
+        };
+        assert_eq!(at(&broken), "am.yml:16:19: group_interval cannot be zero");
+        let night = OPERATORS_FILE.replace("end_time: \"24:00\"", "end_time: \"09:00\"");
+        assert!(at(&night).contains("start time cannot be equal or greater than end time"), "{}", at(&night));
+    }
+
     #[track_caller]
     fn check(text: &str, expect: &Expect) {
         expect.assert_eq(&parse("a.yml", text, (Path::new(""), &Settings::default())).unwrap_err().to_string());
