@@ -21,7 +21,7 @@ use tower::Service;
 
 use super::config::{ProxyConfig, TlsConfig};
 use super::exempt::Exempt;
-use super::{ClientError, connector, tls};
+use super::{ClientError, connector, innermost, tls};
 
 /// The head of a proxy's answer.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -185,7 +185,7 @@ impl Service<Uri> for Connector {
         };
         let mut this = self.clone();
         Box::pin(async move {
-            let at_proxy = |error: BoxError| format!("proxy {}: {error}", gate.uri);
+            let at_proxy = |error: BoxError| format!("proxy {}: {}", gate.uri, innermost(&*error));
             let secure = this.secure.as_mut().filter(|_| gate.uri.scheme() == Some(&Scheme::HTTPS));
             let io = match secure {
                 Some(secure) => secure.call(gate.uri.clone()).await.map_err(at_proxy)?,
