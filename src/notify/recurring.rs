@@ -71,18 +71,21 @@ impl Recurring {
 
     /// The silence that is due, if the window holds and has none yet.
     fn occur(&mut self, now: Millis) -> Option<Silence> {
+        // Whoever ended the silence of this window meant it.
+        if let Some((_, end)) = &self.last
+            && *end > now
+        {
+            self.next = *end;
+            return None;
+        }
         let upcoming = self.upcoming(now);
         self.next = match upcoming {
             Some((start, _)) if start > now => start,
-            // A window may go on behind what was looked at; then the silence is made longer by a new one.
+            // A window may go on behind what was looked at; it then gets one silence after the other.
             Some((_, end)) => end,
             None => now.saturating_add(LOOK_AGAIN_MS),
         };
         let (_, end) = upcoming.filter(|(start, _)| *start <= now)?;
-        // Whoever ended the silence of this window meant it.
-        if self.last.as_ref().is_some_and(|(_, known)| *known >= end) {
-            return None;
-        }
         let id = silence_id(&self.id, end);
         self.last = Some((id.clone(), end));
         Some(Silence {
@@ -242,6 +245,21 @@ mod tests {
         silences.expire(&last, now).unwrap();
         all.settle(&mut silences, now + 1);
         assert!(silences.silenced_by(&labels, now + 1).is_empty());
+    }
+
+    #[test]
+    fn a_window_without_an_end_has_one_silence_at_a_time() {
+        let (mut all, mut silences, rng) = (Recurrings::default(), Silences::default(), Rng::from_seed(1));
+        let schedule = json!({"time_intervals": [{"times": [{"start_time": "00:00", "end_time": "24:00"}]}]});
+        let always = Recurring::read(&["job=vm".to_owned()], schedule).unwrap();
+        all.set(always, &mut silences, (0, &rng)).unwrap();
+        let labels = Labels::from_pairs([("job", "vm")]);
+        for now in [HOUR, AHEAD_MS - 1, AHEAD_MS, AHEAD_MS + HOUR, 2 * AHEAD_MS] {
+            all.next = Some(0);
+            all.settle(&mut silences, now);
+            assert_eq!(silences.silenced_by(&labels, now).len(), 1, "at {now}");
+        }
+        assert_eq!(silences.iter().count(), 3);
     }
 
     #[test]
