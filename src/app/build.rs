@@ -287,23 +287,17 @@ fn instance(options: &Options, config: &Config, addresses: &Addresses, (now, rel
         Retention::For(period) => Some(period.to_string()),
     };
     let size = Some(config.own.store.size_max).filter(|size| size.as_u64() > 0).map(|size| size.to_string());
-    instance.retention = time.into_iter().chain(size).collect::<Vec<_>>().join(" or ");
+    let share = Some(config.own.store.size_percentage).filter(|share| *share > 0.0).map(|share| format!("{share}%"));
+    instance.retention = time.into_iter().chain(size).chain(share).collect::<Vec<_>>().join(" or ");
     instance.listen = addresses.main.to_string();
     instance.otlp_grpc = text(addresses.otlp_grpc);
     instance.otlp_http = text(addresses.otlp_http);
     instance
 }
 
-/// The settings of the store: flags before the file's own before Prometheus' sections.
+/// The settings of the store: flags before the file's own, which have taken over Prometheus' sections.
 fn store_config(options: &Options, config: &Config) -> metrics::config::Config {
     let mut own = config.own.store.clone();
-    let retention = &config.storage.tsdb.retention;
-    if let Some(time) = retention.time {
-        own.retention = Retention::For(time);
-    }
-    if let Some(size) = retention.size.filter(|_| own.size_max.as_u64() == 0) {
-        own.size_max = size;
-    }
     if let Some(retention) = options.retention {
         own.retention = retention;
     }

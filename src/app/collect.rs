@@ -130,6 +130,11 @@ impl Collected {
         vec![
             gauge("novascope_blocks", "Blocks that can be read.", totals.blocks),
             gauge("novascope_blocks_bytes", "Bytes of these blocks.", totals.blocks_bytes),
+            gauge(
+                "novascope_block_files_set_aside",
+                "Files of blocks that the start set aside while the manifest was damaged.",
+                totals.block_files_set_aside,
+            ),
             gauge("novascope_blocks_quarantined", "Blocks left out because of damage.", totals.blocks_quarantined),
             gauge("novascope_block_pages_damaged", pages, totals.pages_damaged),
             gauge("novascope_block_tombstones", tombstones, totals.tombstones),
@@ -157,6 +162,11 @@ impl Collected {
             counter("novascope_replay_frames_total", "Frames read from the log.", found.frames),
             counter("novascope_replay_lost_frames_total", "Frames of the log missing or damaged.", found.frames_lost),
             counter("novascope_replay_damages_total", "Damaged places found in the log.", found.damages),
+            counter(
+                "novascope_replay_unreadable_bytes_total",
+                "Bytes of the log that the disk could not read.",
+                found.unreadable_bytes,
+            ),
             counter("novascope_replay_cut_segments_total", "Segments of the log that end in a cut.", found.cut_tails),
             counter("novascope_replay_orphans_total", "Samples in the log of undefined series.", found.orphans),
         ]

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use crate::base::disk::Disk;
 use crate::cli::{complain, say};
 use crate::metrics::{LogFile, audit_log};
+use crate::notify::journal;
+use crate::rules::{namespaces, snapshot};
 use crate::storage::block::{Block, audit, check_manifest, check_tombstones, open_all};
 
 pub(super) fn run(folder: &Path) -> ExitCode {
@@ -24,7 +26,8 @@ pub(super) fn run(folder: &Path) -> ExitCode {
     }
 }
 
-/// Verifies the log, the snapshot of columns, blocks, their index, manifest and deletions. What is good is told to
+/// Verifies the log, the snapshot of columns, blocks, their index, manifest and deletions, and the state of rules, alerts
+/// and notifications. What is good is told to
 /// `tell`. Changes nothing.
 pub(super) fn faults_of(folder: &Path, mut tell: impl FnMut(&str)) -> io::Result<Vec<String>> {
     let disk = Disk::real();
@@ -38,16 +41,50 @@ pub(super) fn faults_of(folder: &Path, mut tell: impl FnMut(&str)) -> io::Result
     }
     let blocks = folder.join("blocks");
     if disk.list(folder)?.iter().any(|entry| entry.name == "blocks") {
-        faults.extend(block_faults(&disk, &blocks, tell)?);
+        faults.extend(block_faults(&disk, &blocks, &mut tell)?);
     }
+    faults.extend(state_faults(&disk, folder, &mut tell));
     Ok(faults)
+}
+
+/// What files hold besides samples.
+type Verify = fn(&[u8]) -> Result<String, String>;
+
+/// Files of state, by their name in the folder.
+const STATE: [(&str, Verify); 3] = [
+    ("rules/alerts.json", snapshot::verify),
+    ("rules/namespaces.json", namespaces::verify),
+    ("notify.state", journal::verify),
+];
+
+/// A larger file is none of ours.
+const STATE_BYTES_MAX: u64 = 4 << 30;
+
+fn state_faults(disk: &Disk, folder: &Path, mut tell: impl FnMut(&str)) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, verify) in STATE {
+        let path = folder.join(name);
+        let found = match disk.read(&path, STATE_BYTES_MAX) {
+            Ok(bytes) => verify(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => Err(error.to_string()),
+        };
+        match found {
+            Ok(what) => tell(&format!("{}: good, {what}", path.display())),
+            Err(fault) => {
+                tell(&format!("{}: DAMAGED", path.display()));
+                faults.push(format!("{}: {fault}", path.display()));
+            }
+        }
+    }
+    faults
 }
 
 fn block_faults(disk: &Disk, folder: &Path, mut tell: impl FnMut(&str)) -> io::Result<Vec<String>> {
     let opened = open_all(disk, folder)?;
     let blocks: Vec<&Block> = opened.iter().filter_map(|(_, block)| block.as_ref().ok()).collect();
-    let mut faults = check_manifest(disk, folder, &blocks)?;
-    let (damaged, deletions) = check_tombstones(disk, folder)?;
+    let mut faults = check_manifest(disk, folder, &blocks);
+    let (damaged, deletions) = check_tombstones(disk, folder);
     faults.extend(damaged);
     if deletions > 0 {
         tell(&format!("{}: {deletions} deletions wait for blocks to be rewritten", folder.display()));

@@ -14,12 +14,12 @@ use crate::model::sample::is_stale;
 use crate::storage::wal::ticket::Ticket;
 
 use super::admission::Admission;
-use super::columns::seal_histograms;
 use super::commit::{Commit, Committed};
 use super::exemplars::EXEMPLAR_LABEL_BYTES_MAX;
+use super::histograms::{HistogramSample, seal_histograms};
 use super::record::{BATCH, Batch};
 use super::refusal::Refusal;
-use super::series::{HistogramSample, Placed, SeriesRef};
+use super::series::{Placed, SeriesRef};
 use super::store::Shared;
 
 pub use floats::Float;

@@ -13,8 +13,8 @@ use crate::storage::wal::reader::FrameReader;
 
 use super::columns::Restored;
 use super::deletion::read_deletions;
+use super::histograms::read_histograms;
 use super::record::{BATCH, COLUMNS, DEFINITIONS, DELETIONS, END, Item, read_batch, read_definitions};
-use super::replay::read_histograms;
 
 /// Kind of a frame that says nothing.
 const NOTHING: u8 = 0;
@@ -94,7 +94,7 @@ impl LogAudit {
         let mut ended = false;
         // A snapshot counts for itself.
         let mut last = if is_snapshot { Some(0) } else { self.sequence };
-        while let Some((header, payload)) = reader.next_frame()? {
+        while let Some((header, payload)) = reader.next_frame() {
             found.frames += 1;
             if let Some(before) = last.filter(|before| header.sequence > before + 1) {
                 let (from, to) = (before + 1, header.sequence - 1);
@@ -121,6 +121,9 @@ impl LogAudit {
         let hole =
             |hole: &crate::storage::wal::reader::Hole| format!("{} bytes at {} are no frames", hole.len, hole.offset);
         found.faults.extend(damage.holes.iter().map(hole));
+        if damage.unreadable > 0 {
+            found.faults.push(format!("{} bytes cannot be read from the disk", damage.unreadable));
+        }
         if let Some(tail) = &damage.tail {
             let (len, offset) = (tail.len, tail.offset);
             let why = "a crash cut a write short, or the last frame is damaged";
@@ -164,7 +167,7 @@ fn understand(kind: u8, payload: &[u8], defined: &mut HashSet<u64>, found: &mut 
                 }
                 Item::Histogram { id, chunk } => {
                     unknown |= !defined.contains(&id);
-                    match read_histograms(chunk) {
+                    match read_histograms(chunk, i64::MIN, i64::MAX) {
                         Ok(samples) => samples.iter().for_each(|sample| found.note(1, sample.time, sample.time)),
                         Err(error) => result = Err(error),
                     }
@@ -178,6 +181,7 @@ fn understand(kind: u8, payload: &[u8], defined: &mut HashSet<u64>, found: &mut 
             while !reader.is_empty() {
                 unknown |= !defined.contains(&reader.varint()?);
                 let restored = Restored::read(&mut reader)?;
+                restored.histograms.read(i64::MIN, i64::MAX)?;
                 restored.spans().for_each(|(count, first, last)| found.note(count, first, last));
             }
         }

@@ -58,12 +58,15 @@ impl Points {
     }
 }
 
+/// In the place of a step: the only sample is in a block.
+const FLUSHED: i64 = i64::MIN;
+
 /// The growing end of a column. Times ascend strictly.
 #[derive(Debug, Default)]
 pub(super) struct Open {
     first: i64,
     last: i64,
-    /// Between samples while they are regular; 0 with fewer than two.
+    /// Between samples while they are regular; with fewer than two 0 or `FLUSHED`.
     step: i64,
     values: Packed,
     extra: Option<Box<Extra>>,
@@ -86,6 +89,18 @@ impl Open {
 
     pub(super) fn is_empty(&self) -> bool {
         self.values.len() == 0
+    }
+
+    /// Says that its only sample is in a block; true of that sample alone.
+    pub(super) fn set_flushed(&mut self) {
+        if self.len() == 1 {
+            self.step = FLUSHED;
+        }
+    }
+
+    /// Whether its only sample is in a block already.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.len() == 1 && self.step == FLUSHED
     }
 
     /// Time of the first sample; meaningless while empty.

@@ -1,16 +1,11 @@
 //! How a series goes into a snapshot and comes back.
 
-use std::sync::Arc;
-
 use crate::codec::CodecError;
 use crate::codec::bytes::{Reader, put_varint};
-use crate::codec::{Effort, chunk, histograms};
-use crate::model::histogram::Histogram;
 
 use super::column::{Chunk, Points};
+use super::histograms::{HistogramChunk, Histograms};
 use super::record::{put_bytes, take_bytes};
-use super::replay::read_histograms;
-use super::series::HistogramSample;
 
 /// The columns of one series outside of the store.
 #[derive(Debug, Default)]
@@ -18,7 +13,7 @@ pub(super) struct Restored {
     pub sealed: Vec<Chunk>,
     pub open: Points,
     pub late: Points,
-    pub histograms: Vec<HistogramSample>,
+    pub histograms: Histograms,
 }
 
 impl Restored {
@@ -34,20 +29,11 @@ impl Restored {
                 None => put_bytes(out, &[]),
             }
         }
-        let mut chunks = Vec::new();
-        let mut rest = self.histograms.as_slice();
-        while let Some((first, _)) = rest.split_first() {
-            let buckets = buckets_of(&first.value);
-            // Runs of one size go together; a run ends where the decoder's limit would.
-            let run = rest.iter().take(4_096).take_while(|sample| buckets_of(&sample.value) <= buckets).count();
-            let run = (1..=run).rev().find(|run| histograms::fits(*run, buckets)).unwrap_or(1);
-            let (piece, after) = rest.split_at(run);
-            chunks.push(seal_histograms(piece));
-            rest = after;
-        }
-        put_varint(out, chunks.len() as u64);
-        for chunk in &chunks {
-            put_bytes(out, chunk);
+        let mut histograms = self.histograms.clone();
+        histograms.seal(0);
+        put_varint(out, histograms.sealed.len() as u64);
+        for chunk in &histograms.sealed {
+            put_bytes(out, chunk.bytes());
         }
     }
 
@@ -57,7 +43,10 @@ impl Restored {
         let points = [&self.open, &self.late]
             .into_iter()
             .filter_map(|points| Some((points.len() as u64, *points.times.first()?, *points.times.last()?)));
-        chunks.chain(points).chain(self.histograms.iter().map(|sample| (1, sample.time, sample.time)))
+        let histograms = &self.histograms;
+        let open = histograms.open.iter().map(|sample| (1, sample.time, sample.time));
+        let sealed = histograms.sealed.iter().map(|chunk| (u64::from(chunk.count), chunk.first, chunk.last));
+        chunks.chain(points).chain(sealed).chain(open)
     }
 
     /// Steps over what `write` wrote.
@@ -87,27 +76,8 @@ impl Restored {
             }
         }
         for _ in 0..reader.count(reader.rest().len())? {
-            restored.histograms.extend(read_histograms(take_bytes(reader)?)?);
+            restored.histograms.sealed.push(HistogramChunk::from_bytes(take_bytes(reader)?)?);
         }
         Ok(restored)
     }
-}
-
-/// Buckets that the codec has to hold for a histogram.
-pub(super) fn buckets_of(histogram: &Histogram) -> usize {
-    histogram.positive_buckets.len()
-        + histogram.negative_buckets.len()
-        + histogram.positive_spans.len()
-        + histogram.negative_spans.len()
-        + histogram.custom_values.len()
-}
-
-/// A chunk of histograms.
-pub(super) fn seal_histograms(samples: &[HistogramSample]) -> Vec<u8> {
-    let times: Vec<i64> = samples.iter().map(|sample| sample.time).collect();
-    let starts: Vec<i64> = samples.iter().map(|sample| sample.start).collect();
-    let values: Vec<Arc<Histogram>> = samples.iter().map(|sample| Arc::clone(&sample.value)).collect();
-    let mut bytes = Vec::new();
-    chunk::encode_histograms(&times, &values, &starts, Effort::Fast, &mut bytes);
-    bytes
 }

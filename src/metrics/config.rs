@@ -105,11 +105,13 @@ pub struct Limits {
 }
 
 /// What the store may take of the disk. Of a small file system, limits are at most a fiftieth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DiskLimits {
     /// Bytes of everything in the data folder; the oldest blocks go first. `None` for no limit.
     pub size_max: Option<u64>,
+    /// The same as a part of the file system; 0 for no limit. The lower of both holds.
+    pub size_percentage: f64,
     /// Free bytes of the file system below which samples are refused.
     pub free_min_bytes: u64,
     /// The most bytes kept in a file of their own, to be given up when a full disk is in the way of making room.
@@ -119,7 +121,7 @@ pub struct DiskLimits {
 impl Default for DiskLimits {
     /// What finishing a flush of a full head may take.
     fn default() -> Self {
-        Self { size_max: None, free_min_bytes: 64 << 20, reserve_bytes: 64 << 20 }
+        Self { size_max: None, size_percentage: 0.0, free_min_bytes: 64 << 20, reserve_bytes: 64 << 20 }
     }
 }
 
@@ -129,6 +131,8 @@ impl Default for DiskLimits {
 pub struct WalConfig {
     /// A segment is cut when it reaches this size.
     pub segment_bytes_max: u64,
+    /// And when it was begun so long ago.
+    pub segment_age_ms_max: u64,
     /// The columns are written out, and older segments removed, when the log is longer than this (and at least as
     /// long as the last snapshot, so that snapshots cost no more than the log itself).
     pub snapshot_after_bytes: u64,
@@ -199,6 +203,6 @@ impl Default for Limits {
 
 impl Default for WalConfig {
     fn default() -> Self {
-        Self { segment_bytes_max: 16 << 20, snapshot_after_bytes: 48 << 20 }
+        Self { segment_bytes_max: 16 << 20, segment_age_ms_max: 120_000, snapshot_after_bytes: 48 << 20 }
     }
 }

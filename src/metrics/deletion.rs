@@ -95,7 +95,9 @@ impl Shared {
             }
             ticket
         };
-        self.changes.note(mint);
+        // Of points whose samples are gone whole windows go.
+        let widest = self.config.tiers.iter().map(|tier| tier.resolution_ms).max().unwrap_or(0);
+        self.changes.note(mint.saturating_sub(widest));
         self.counters.deletions.fetch_add(deletions.len() as u64, Ordering::Relaxed);
         if let (Some(ticket), Some(wal)) = (ticket, &self.wal) {
             if !wal.is_threaded() {
@@ -189,7 +191,7 @@ impl Series {
         }
         if let Some(side) = &mut self.side {
             side.late.delete(mint, maxt);
-            side.histograms.retain(|sample| outside(sample.time));
+            side.histograms.retain(outside, (mint, maxt));
         }
         self.reopen();
         self.drop_empty_side();

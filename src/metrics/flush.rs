@@ -132,7 +132,7 @@ impl Shared {
                     && let Some(wal) = &self.wal
                 {
                     // A flush may take seconds: what the log does by time goes on meanwhile.
-                    wal.tick();
+                    wal.tick(self.seams.clock.monotonic());
                 }
                 let copied = {
                     let mut shard = self.shards[reference.shard as usize].lock();
@@ -159,7 +159,9 @@ impl Shared {
         for shard in &self.shards {
             let shard = shard.lock();
             for (slot, series) in shard.iter() {
-                let Some((first, last)) = series.bounds().filter(|(first, _)| *first < before) else { continue };
+                let Some((first, last)) = series.bounds_to_flush().filter(|(first, _)| *first < before) else {
+                    continue;
+                };
                 let last = last.min(before - 1);
                 bounds = Some(bounds.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
                 due.extend(shard.reference(slot).map(|reference| (series.labels.clone(), reference)));
@@ -197,7 +199,13 @@ impl Shared {
 
     /// Removes the oldest blocks where the limit of size asks for it, before anything else is written.
     pub(super) fn make_room(&self) {
-        let Some(blocks) = self.blocks.as_ref().filter(|_| self.config.disk.size_max.is_some()) else { return };
+        let Some(blocks) = self.blocks.as_ref().filter(|_| self.size_max().is_some()) else { return };
+        if !self.fits_size(0)
+            && let Some(wal) = &self.wal
+            && let Err(error) = wal.forget_damaged()
+        {
+            tracing::warn!(%error, "cannot remove damaged files of the log that were set aside");
+        }
         let _work = self.block_work.lock();
         if let Some(job @ Job::Expire(_)) = blocks.next_job(&self.policy()) {
             match self.with_reserve(|| job.run(blocks, self.seams.clock.now()).map_err(io::Error::other)) {
@@ -224,7 +232,12 @@ impl Shared {
             return;
         }
         match job.run(blocks, self.seams.clock.now()) {
-            Ok(done) => tracing::debug!(?done, "blocks merged or expired"),
+            Ok(done) => {
+                if let Some(corrected) = done.corrected {
+                    self.changes.note(corrected);
+                }
+                tracing::debug!(?done, "blocks merged or expired");
+            }
             Err(error) => tracing::warn!(%error, "cannot merge or expire blocks"),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::column::Points;
 use super::late::push_pieces;
-use super::series::{HistogramSample, Series};
+use super::series::Series;
 use super::view::Snapshot;
 
 /// What a flush took of a series, besides its marked chunks.
@@ -10,24 +10,24 @@ use super::view::Snapshot;
 pub(super) struct Flushed {
     /// The last float, which stays in the open column, was taken too: the series has nothing newer.
     tail: Option<i64>,
-    /// Times of native histograms.
-    histograms: Vec<i64>,
 }
 
 impl Series {
     /// Copies everything before a cut, for a block, and marks it; samples of after the cut do not share chunks with it
     /// then. `None` where there is nothing.
     pub(super) fn copy_before(&mut self, before: i64) -> Option<(Snapshot, Flushed)> {
-        self.bounds().filter(|(first, _)| *first < before)?;
+        self.bounds_to_flush().filter(|(first, _)| *first < before)?;
         self.split_at(before);
         let mut snapshot = self.snapshot(i64::MIN, before.saturating_sub(1));
+        if self.open.is_flushed() {
+            snapshot.open.clear();
+        }
         snapshot.chunks.retain(|chunk| chunk.last < before);
         for chunk in &mut self.sealed {
             chunk.flushed = chunk.last < before;
         }
         let tail = (!self.open.is_empty() && self.open.last() < before).then(|| self.open.last());
-        let histograms = snapshot.histograms.iter().map(|sample| sample.time).collect();
-        Some((snapshot, Flushed { tail, histograms }))
+        Some((snapshot, Flushed { tail }))
     }
 
     /// Seals the floats before a cut, but for the very last of the series.
@@ -45,6 +45,7 @@ impl Series {
         let end = if self.open.is_empty() { before } else { self.open.first() };
         if let Some(side) = &mut self.side {
             side.late.settle(end, &mut self.sealed);
+            side.histograms.mark_before(before);
         }
         self.drop_empty_side();
         let at = self.sealed.partition_point(|chunk| chunk.last < before);
@@ -84,10 +85,14 @@ impl Series {
         self.sealed.retain(|chunk| !chunk.flushed);
         self.sealed.shrink_to_fit();
         if let Some(side) = &mut self.side {
-            side.histograms.retain(|sample| flushed.histograms.binary_search(&sample.time).is_err());
+            side.histograms.drop_flushed();
         }
         self.drop_empty_side();
-        let only_tail = self.open.is_empty() || (self.open.len() == 1 && flushed.tail == Some(self.open.last()));
+        let is_tail = self.open.len() == 1 && flushed.tail == Some(self.open.last());
+        if is_tail {
+            self.open.set_flushed();
+        }
+        let only_tail = self.open.is_empty() || is_tail;
         !(only_tail && self.sealed.is_empty() && self.side.is_none())
     }
 
@@ -95,12 +100,13 @@ impl Series {
     pub(super) fn bytes_before(&self, before: i64) -> usize {
         let floats: usize =
             self.sealed.iter().take_while(|chunk| chunk.last < before).map(|chunk| chunk.heap_bytes()).sum();
-        let histograms = self.histograms().iter().take_while(|sample| sample.time < before);
-        let open = usize::from(!self.open.is_empty() && self.open.first() < before);
-        floats
-            + open
-            + histograms
-                .map(|sample| size_of::<HistogramSample>() + sample.value.positive_buckets.len() * 8)
-                .sum::<usize>()
+        let histograms = self.side.as_ref().map_or(0, |side| side.histograms.bytes_before(before));
+        let open = usize::from(!self.open.is_empty() && self.open.first() < before && !self.open.is_flushed());
+        floats + open + histograms
+    }
+
+    /// First and last time of what is in no block; `None` where all of it is.
+    pub(super) fn bounds_to_flush(&self) -> Option<(i64, i64)> {
+        if self.open.is_flushed() && self.sealed.is_empty() && self.side.is_none() { None } else { self.bounds() }
     }
 }

@@ -26,6 +26,7 @@ mod deletion;
 mod exemplars;
 mod few;
 mod flush;
+mod histograms;
 mod index;
 mod late;
 mod leaving;

@@ -6,13 +6,10 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
-use crate::codec::CodecError;
-use crate::codec::chunk::{self, Target};
 use crate::storage::wal::reader::{Damage, FrameReader};
 use crate::storage::wal::{Step, Wal, snapshot};
 
@@ -20,7 +17,7 @@ use super::deletion::{delete_in, evict_if_empty, read_deletions};
 use super::exemplars::Exemplars;
 use super::metadata::Families;
 use super::record::{BATCH, COLUMNS, DEFINITIONS, DELETIONS, END, put_definition};
-use super::series::{HistogramSample, SeriesRef};
+use super::series::SeriesRef;
 use super::shard::{Shards, new_shards};
 use super::store::{OpenError, Shared, Store};
 use super::workers::{Gathered, Refs, apply};
@@ -40,6 +37,8 @@ pub struct Recovery {
     pub cut_tails: u64,
     /// Samples whose series is not defined.
     pub orphans: u64,
+    /// Bytes that the disk could not read.
+    pub unreadable_bytes: u64,
     pub millis: u64,
 }
 
@@ -175,6 +174,12 @@ impl Shared {
 }
 
 fn note_damage(recovery: &mut Recovery, place: &str, damage: &Damage) {
+    if damage.unreadable > 0 || damage.error.is_some() {
+        recovery.damages += 1;
+        recovery.unreadable_bytes += damage.unreadable;
+        let error = damage.error.as_deref().unwrap_or("read error");
+        tracing::warn!(place, bytes = damage.unreadable, error, "the disk cannot read a part of the log");
+    }
     for hole in &damage.holes {
         recovery.damages += 1;
         tracing::warn!(
@@ -198,13 +203,22 @@ fn note_damage(recovery: &mut Recovery, place: &str, damage: &Damage) {
 impl Replay<'_> {
     fn read_snapshot(&mut self, wal: &Wal, number: u64) -> io::Result<()> {
         let shared = self.head.shared;
-        let file = snapshot::open(&shared.seams.disk, wal.folder(), number)?;
+        let path = snapshot::snapshot_path(wal.folder(), number);
+        let file = match shared.seams.disk.open(&path).and_then(|file| file.len().map(|_| file)) {
+            Ok(file) => file,
+            Err(error) => {
+                wal.note_damaged(&path);
+                let damage = Damage::unopened(&error, self.recovery.snapshot_bytes);
+                note_damage(&mut self.recovery, &format!("snapshot {number}"), &damage);
+                return Ok(());
+            }
+        };
         let mut reader = FrameReader::new(&file)?;
         let mut last = 0;
         let mut ended = false;
         loop {
             shared.progress.at_snapshot(reader.position());
-            let Some((header, payload)) = reader.next_frame()? else { break };
+            let Some((header, payload)) = reader.next_frame() else { break };
             if shared.progress.is_stopped() {
                 return Ok(());
             }
@@ -216,6 +230,10 @@ impl Replay<'_> {
         }
         if !ended {
             self.recovery.frames_lost += 1;
+        }
+        // The end of a snapshot was synced before it got its name.
+        if reader.damage() != &Damage::default() {
+            wal.note_damaged(&path);
         }
         note_damage(&mut self.recovery, &format!("snapshot {number}"), reader.damage());
         Ok(())
@@ -274,20 +292,6 @@ impl Replay<'_> {
         self.recovery.frames_lost += done.frames_lost;
         self.recovery.orphans += done.orphans;
     }
-}
-
-/// The samples of a chunk of native histograms.
-pub(super) fn read_histograms(bytes: &[u8]) -> Result<Vec<HistogramSample>, CodecError> {
-    let (mut times, mut starts, mut values) = (Vec::new(), Vec::new(), Vec::new());
-    let mut target = Target { times: &mut times, starts: &mut starts };
-    chunk::decode_histograms(bytes, i64::MIN, i64::MAX, &mut target, &mut values)?;
-    starts.resize(times.len(), 0);
-    Ok(times
-        .into_iter()
-        .zip(starts)
-        .zip(values)
-        .map(|((time, start), value)| HistogramSample { time, start, value: Arc::clone(&value) })
-        .collect())
 }
 
 /// What a start found, kept for the API.

@@ -94,6 +94,14 @@ impl Room {
         bytes.min(self.total.load(Ordering::Relaxed) / 50)
     }
 
+    /// Bytes that the folder may take: the least of what is set.
+    fn size_max(&self, limits: &DiskLimits) -> Option<u64> {
+        let total = Some(self.total.load(Ordering::Relaxed)).filter(|total| *total < u64::MAX);
+        let share = total.filter(|_| limits.size_percentage > 0.0);
+        let share = share.map(|total| (total as f64 * (limits.size_percentage / 100.0)) as u64);
+        limits.size_max.into_iter().chain(share).min()
+    }
+
     /// Gives the reserve up; answers whether there was one.
     fn release(&self, disk: &Disk) -> bool {
         if self.reserve.swap(0, Ordering::Relaxed) == 0 {
@@ -110,7 +118,7 @@ impl Room {
         let held = self.reserve.load(Ordering::Relaxed);
         // What has to be written on a full disk is in proportion to what is stored.
         let stored = self.used.load(Ordering::Relaxed).saturating_sub(held);
-        let most = self.scaled(limits.reserve_bytes).min(limits.size_max.map_or(u64::MAX, |max| max / 50));
+        let most = self.scaled(limits.reserve_bytes).min(self.size_max(limits).map_or(u64::MAX, |max| max / 50));
         let want = most.min((stored / RESERVE_SHARE).max(RESERVE_MIN));
         let path = self.folder.join(RESERVE);
         let is_endless = self.total.load(Ordering::Relaxed) == u64::MAX;
@@ -192,6 +200,11 @@ impl Shared {
         room.set(reason);
     }
 
+    /// Bytes that the folder may take, if there is a limit.
+    pub(super) fn size_max(&self) -> Option<u64> {
+        self.room.size_max(&self.config.disk)
+    }
+
     fn low_on_disk(&self) -> Option<String> {
         let free = self.room.free.load(Ordering::Relaxed);
         let low = self.room.scaled(self.config.disk.free_min_bytes);
@@ -203,7 +216,7 @@ impl Shared {
     }
 
     fn out_of_size(&self) -> Option<String> {
-        let max = self.config.disk.size_max?;
+        let max = self.size_max()?;
         let used = self.size_used();
         (used.saturating_add(self.size_needed()) > max - margin(max)).then(|| {
             format!("the data folder has {used} bytes of at most {max}, and the log needs room to be written in short")
@@ -226,7 +239,7 @@ impl Shared {
     /// Bytes that blocks may take. What is not blocks has its place already.
     pub(super) fn blocks_bytes_max(&self) -> Option<u64> {
         let own = self.config.blocks_bytes_max;
-        let Some(max) = self.config.disk.size_max else { return own };
+        let Some(max) = self.size_max() else { return own };
         let blocks = self.blocks.as_ref().map_or(0, |blocks| blocks.version().bytes());
         let others = self.size_used().saturating_sub(blocks).saturating_add(self.size_needed());
         let left = (max - margin(max)).saturating_sub(others);
@@ -242,27 +255,27 @@ impl Shared {
 
     /// Whether the limit of size leaves room for so much, beside what the log needs.
     pub(super) fn fits_size(&self, bytes: u64) -> bool {
-        self.config.disk.size_max.is_none_or(|max| {
+        self.size_max().is_none_or(|max| {
             self.size_used().saturating_add(self.size_needed()).saturating_add(bytes) <= max - margin(max)
         })
     }
 
     /// Looks at the size of the folder again, where it matters.
     pub(super) fn recount(&self) {
-        let Some(wal) = self.wal.as_ref().filter(|_| self.config.disk.size_max.is_some()) else { return };
+        let Some(wal) = self.wal.as_ref().filter(|_| self.size_max().is_some()) else { return };
         self.room.logged.store(wal.stats().bytes, Ordering::Relaxed);
         self.room.used.store(bytes_in(&self.seams.disk, &self.room.folder, 0), Ordering::Relaxed);
     }
 
     /// Whether the log and its snapshot take so much of the allowed size that memory should move into blocks.
     pub(super) fn is_log_too_large(&self) -> bool {
-        self.config.disk.size_max.is_some_and(|max| self.size_needed() > max / 4)
+        self.size_max().is_some_and(|max| self.size_needed() > max / 4)
     }
 
     /// Log bytes after which a snapshot is due; a small folder gets them earlier.
     pub(super) fn snapshot_after(&self) -> u64 {
         let own = self.config.wal.snapshot_after_bytes;
-        self.config.disk.size_max.map_or(own, |max| own.min(max / 8))
+        self.size_max().map_or(own, |max| own.min(max / 8))
     }
 
     /// Does what makes room; where the disk is full, once more with the reserve given up.
@@ -283,7 +296,7 @@ impl Shared {
             reserve_released: get(&room.released),
             is_refusing: room.is_refusing.load(Ordering::Relaxed),
             free_min: room.scaled(self.config.disk.free_min_bytes),
-            size_max: self.config.disk.size_max.unwrap_or(0),
+            size_max: self.size_max().unwrap_or(0),
         }
     }
 }

@@ -1,13 +1,12 @@
 //! One series: its labels and its columns.
 
-use std::sync::Arc;
-
 use crate::model::histogram::Histogram;
 use crate::model::labels::Labels;
 use crate::model::sample::is_stale;
 
 use super::column::{Chunk, Open, Points};
 use super::columns::Restored;
+use super::histograms::{HistogramSample, Histograms};
 use super::late::{LATE_MAX, Late, LateSample, push_pieces};
 use super::refusal::Refusal;
 use super::view::Snapshot;
@@ -34,14 +33,6 @@ pub(super) enum Placed {
     Late,
 }
 
-/// One native histogram sample.
-#[derive(Clone, Debug)]
-pub(super) struct HistogramSample {
-    pub time: i64,
-    pub start: i64,
-    pub value: Arc<Histogram>,
-}
-
 /// A series of a shard.
 #[derive(Debug)]
 pub(super) struct Series {
@@ -61,8 +52,7 @@ pub(super) struct Series {
 #[derive(Debug, Default)]
 pub(super) struct Side {
     pub late: Late,
-    /// Ascending by time.
-    pub histograms: Vec<HistogramSample>,
+    pub histograms: Histograms,
 }
 
 impl Series {
@@ -85,7 +75,7 @@ impl Series {
     }
 
     fn place_float(&mut self, time: i64, start: i64, value: f64, dedup: i64) -> Result<Placed, Refusal> {
-        if self.histograms().binary_search_by_key(&time, |sample| sample.time).is_ok() {
+        if self.side.as_ref().is_some_and(|side| side.histograms.has(time)) {
             return Err(Refusal::DuplicateTimestamp { time });
         }
         if self.open.is_empty() {
@@ -156,8 +146,8 @@ impl Series {
             return Err(Refusal::DuplicateTimestamp { time });
         }
         let histograms = &mut self.side.get_or_insert_default().histograms;
-        let at = histograms.partition_point(|other| other.time < time);
-        if let Some(other) = histograms.get(at).filter(|other| other.time == time) {
+        let near = histograms.near(time);
+        if let Some(other) = near.same {
             return if same_histogram(&other.value, &sample.value) {
                 Ok(Placed::Duplicate)
             } else {
@@ -167,16 +157,19 @@ impl Series {
         let stale = is_stale(sample.value.sum);
         let mate =
             |other: &&HistogramSample| same_window(other.time, time, dedup) && is_stale(other.value.sum) == stale;
-        if histograms.get(at).filter(mate).is_some() {
+        if near.after.as_ref().filter(mate).is_some() {
             return Ok(Placed::Superseded);
         }
-        if let Some(before) = at.checked_sub(1).filter(|before| histograms.get(*before).filter(mate).is_some()) {
-            histograms[before] = sample;
-            return Ok(Placed::Replaced);
+        let before = near.before.as_ref().filter(mate).map(|before| before.time);
+        if let Some(before) = before {
+            histograms.remove(before);
         }
-        let late = at < histograms.len();
-        histograms.insert(at, sample);
-        Ok(if late { Placed::Late } else { Placed::Appended })
+        let late = histograms.insert(sample);
+        Ok(match (before, late) {
+            (Some(_), _) => Placed::Replaced,
+            (_, true) => Placed::Late,
+            _ => Placed::Appended,
+        })
     }
 
     /// Moves the open column into a chunk, with the late samples that belong before the next one.
@@ -194,6 +187,9 @@ impl Series {
 
     /// Seals all but the last sample, which stays open so that the next can be compared with it.
     pub(super) fn seal_idle(&mut self) {
+        if let Some(side) = self.side.as_mut().filter(|side| side.histograms.open.len() > 1) {
+            side.histograms.seal(1);
+        }
         if self.open.len() < 2 {
             return;
         }
@@ -280,16 +276,9 @@ impl Series {
         self.open.read(mint, maxt, &mut snapshot.open);
         if let Some(side) = &self.side {
             snapshot.late.extend_from_slice(side.late.range(mint, maxt));
-            let histograms = &side.histograms;
-            let from = histograms.partition_point(|sample| sample.time < mint);
-            let to = histograms.partition_point(|sample| sample.time <= maxt);
-            snapshot.histograms.extend_from_slice(histograms.get(from..to).unwrap_or(&[]));
+            snapshot.histograms = side.histograms.range(mint, maxt);
         }
         snapshot
-    }
-
-    pub(super) fn histograms(&self) -> &[HistogramSample] {
-        self.side.as_ref().map_or(&[], |side| &side.histograms)
     }
 
     /// A copy of the columns, for a snapshot. Sealed chunks are shared.
@@ -335,8 +324,9 @@ impl Series {
             // What is refused contradicts what was acknowledged earlier.
             let _ = self.append_float(points.times[at], points.start(at), points.values[at], 0);
         }
-        for sample in newer.histograms() {
-            let _ = self.append_histogram(sample.clone(), 0);
+        let histograms = newer.side.map(|side| side.histograms.read(i64::MIN, i64::MAX).unwrap_or_default());
+        for sample in histograms.unwrap_or_default() {
+            let _ = self.append_histogram(sample, 0);
         }
     }
 
@@ -354,7 +344,7 @@ impl Series {
         }
         if let Some(side) = &self.side {
             widen(side.late.first(), side.late.last());
-            widen(side.histograms.first().map(|s| s.time), side.histograms.last().map(|s| s.time));
+            widen(side.histograms.first(), side.histograms.last());
         }
         bounds
     }
@@ -369,8 +359,7 @@ impl Series {
         }
         if let Some(side) = &mut self.side {
             side.late.drop_before(oldest);
-            let gone = side.histograms.partition_point(|sample| sample.time < oldest);
-            side.histograms.drain(..gone);
+            side.histograms.drop_before(oldest);
         }
         self.drop_empty_side();
         self.bounds().is_some()
@@ -378,18 +367,18 @@ impl Series {
 
     /// Sealed chunks, samples of all kinds, and bytes on the heap.
     pub(super) fn size(&self) -> SeriesSize {
-        let histograms = self.histograms();
+        let histograms = self.side.as_ref().map(|side| &side.histograms);
         let late = self.side.as_ref().map_or(0, |side| side.late.len());
         SeriesSize {
             chunks: self.sealed.len() + usize::from(!self.open.is_empty()),
             samples: self.sealed.iter().map(|chunk| chunk.count as usize).sum::<usize>()
                 + self.open.len()
                 + late
-                + histograms.len(),
+                + histograms.map_or(0, Histograms::len),
             bytes: self.sealed.iter().map(|chunk| chunk.heap_bytes()).sum::<usize>()
                 + self.open.heap_bytes()
                 + self.side.as_ref().map_or(0, |side| size_of::<Side>() + side.late.heap_bytes())
-                + std::mem::size_of_val(histograms)
+                + histograms.map_or(0, Histograms::heap_bytes)
                 + self.labels.as_encoded().len()
                 + size_of::<Self>(),
         }

@@ -28,7 +28,7 @@ pub(super) fn write(shared: &Shared, wal: &Wal, number: u64) -> io::Result<u64> 
         return Err(error);
     }
     let len = writer.finish()?;
-    snapshot::remove_below(disk, wal.folder(), number)?;
+    snapshot::remove_below(disk, wal, number)?;
     wal.remove_below(number)?;
     Ok(len)
 }
@@ -62,7 +62,7 @@ pub(super) fn write_frames(shared: &Shared, wal: &Wal, writer: &mut SnapshotWrit
             }
         }
         // A snapshot may take seconds: what the log does by time goes on meanwhile.
-        wal.tick();
+        wal.tick(shared.seams.clock.monotonic());
     }
     if !payload.is_empty() {
         writer.push(COLUMNS, &payload)?;

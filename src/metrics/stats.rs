@@ -93,6 +93,8 @@ pub struct Totals {
     /// Blocks that cannot be read, and damaged pages that were met in others.
     pub blocks_quarantined: u64,
     pub pages_damaged: u64,
+    /// Files of blocks that could not be opened while the manifest was damaged.
+    pub block_files_set_aside: u64,
     pub wal: WalStats,
     /// By reason, in the order of `Refusal::REASONS`.
     pub refused: [u64; Refusal::COUNT],
@@ -121,6 +123,7 @@ impl Store {
             deletions: get(&counters.deletions),
             tombstones: blocks.as_ref().map_or(0, |blocks| blocks.deletions() as u64),
             blocks_quarantined: blocks.as_ref().map_or(0, |blocks| blocks.quarantined().len() as u64),
+            block_files_set_aside: self.blocks().map_or(0, |blocks| blocks.set_aside()),
             pages_damaged: blocks.as_ref().map_or(0, |blocks| blocks.pages_damaged()),
             wal: self.shared().wal.as_ref().map(|wal| wal.stats()).unwrap_or_default(),
             refused: std::array::from_fn(|at| get(&counters.refused[at])),

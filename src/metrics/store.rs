@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
@@ -179,7 +180,9 @@ fn open_wal(config: &Config, folder: &Path, seams: &Seams) -> std::io::Result<Op
     }
     let threaded = !seams.disk.is_simulated();
     let segment_bytes_max = config.wal.segment_bytes_max;
-    Wal::shared(&seams.disk, WalConfig { folder: wal_folder, mode, segment_bytes_max, threaded }).map(Some)
+    let segment_age_max = Duration::from_millis(config.wal.segment_age_ms_max);
+    let config = WalConfig { folder: wal_folder, mode, segment_bytes_max, segment_age_max, threaded };
+    Wal::shared(&seams.disk, config).map(Some)
 }
 
 /// The blocks of a data folder, in a folder of their own; `None` in `memory` mode.
@@ -246,7 +249,7 @@ impl Store {
     /// once a second, from one thread; a snapshot takes as long as writing out all columns does.
     pub fn maintain(&self) {
         if let Some(wal) = &self.shared.wal {
-            wal.tick();
+            wal.tick(self.shared.seams.clock.monotonic());
         }
         self.shared.look_at_disk();
         if self.is_replaying() {

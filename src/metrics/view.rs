@@ -1,13 +1,11 @@
 //! What a reader sees of a series in memory.
 
-use std::sync::Arc;
-
 use crate::codec::CodecError;
 use crate::promql::source::Column;
 
 use super::column::{Chunk, Points};
+use super::histograms::Histograms;
 use super::late::{LateSample, merged};
-use super::series::HistogramSample;
 
 /// What a reader takes out of a series under the lock; decoding comes after.
 #[derive(Debug, Default)]
@@ -15,7 +13,7 @@ pub(super) struct Snapshot {
     pub chunks: Vec<Chunk>,
     pub open: Points,
     pub late: Vec<LateSample>,
-    pub histograms: Vec<HistogramSample>,
+    pub histograms: Histograms,
 }
 
 /// Samples that are closer than this are one span: about what windows of a tier are wide.
@@ -27,7 +25,8 @@ impl Snapshot {
         let mut spans: Vec<(i64, i64)> = self.chunks.iter().map(|chunk| (chunk.first, chunk.last)).collect();
         spans.extend(self.open.times.first().copied().zip(self.open.times.last().copied()));
         spans.extend(self.late.iter().map(|sample| (sample.time, sample.time)));
-        spans.extend(self.histograms.iter().map(|sample| (sample.time, sample.time)));
+        spans.extend(self.histograms.sealed.iter().map(|chunk| (chunk.first, chunk.last)));
+        spans.extend(self.histograms.open.iter().map(|sample| (sample.time, sample.time)));
         spans.sort_unstable();
         spans.dedup_by(|span, before| {
             let near = span.0 <= before.1.saturating_add(SPAN_GAP_MS);
@@ -75,12 +74,12 @@ impl Snapshot {
         }
         let (mut points, mut own, mut at) = (Points::default(), Column::default(), 0);
         self.floats(mint, maxt, &mut points)?;
-        for sample in &self.histograms {
+        for sample in self.histograms.read(mint, maxt)? {
             while at < points.len() && points.times[at] < sample.time {
                 own.push_float(points.times[at], points.start(at), points.values[at]);
                 at += 1;
             }
-            own.push_histogram(sample.time, sample.start, Arc::clone(&sample.value));
+            own.push_histogram(sample.time, sample.start, sample.value);
         }
         while at < points.len() {
             own.push_float(points.times[at], points.start(at), points.values[at]);

@@ -13,8 +13,9 @@ use crate::model::labels::Labels;
 use crate::storage::wal::decompressed;
 
 use super::columns::Restored;
+use super::histograms::read_histograms;
 use super::record::{BATCH, COLUMNS, DEFINITIONS, Item, read_batch, read_definitions};
-use super::replay::{Restoring, read_histograms};
+use super::replay::Restoring;
 use super::series::SeriesRef;
 use super::shard::Shard;
 
@@ -207,7 +208,7 @@ impl<'a> Worker<'a> {
                 if let Some((shard, reference)) = self.find(id)
                     && let Some(series) = shard.get_mut(reference)
                 {
-                    for sample in read_histograms(chunk)? {
+                    for sample in read_histograms(chunk, i64::MIN, i64::MAX)? {
                         let _ = series.append_histogram(sample, dedup);
                     }
                 }

@@ -58,7 +58,7 @@ struct Open {
 #[derive(Debug, Default)]
 pub struct Found {
     pub records: Vec<Record>,
-    /// Why reading ended before the end of the file.
+    /// What could not be read: the first of it.
     pub damage: Option<String>,
 }
 
@@ -70,8 +70,8 @@ impl Journal {
 
     /// Everything in the file, in order. A file of another kind is damage and gives nothing.
     pub fn read(&self) -> io::Result<Found> {
-        match self.disk.read(&self.path, BYTES_MAX) {
-            Ok(bytes) => Ok(parse(&bytes)),
+        match self.disk.read_salvaged(&self.path, BYTES_MAX) {
+            Ok((bytes, _)) => Ok(parse(&bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::default()),
             Err(error) => Err(error),
         }
@@ -81,7 +81,7 @@ impl Journal {
     pub fn set_aside(&self) {
         let mut name = self.path.as_os_str().to_owned();
         name.push(".damaged");
-        if let (Ok(bytes), path) = (self.disk.read(&self.path, BYTES_MAX), PathBuf::from(name)) {
+        if let (Ok((bytes, _)), path) = (self.disk.read_salvaged(&self.path, BYTES_MAX), PathBuf::from(name)) {
             let _ = self.disk.publish(&path, &bytes);
         }
     }
@@ -202,12 +202,23 @@ fn parse(bytes: &[u8]) -> Found {
             // The end of a file that was being written when the process died.
             None if !line.ends_with(b"\n") => break,
             None => {
-                found.damage = Some(format!("line {} is damaged", number + 1));
-                break;
+                found.damage.get_or_insert_with(|| format!("line {} is damaged", number + 1));
             }
         }
     }
     found
+}
+
+/// Checks the bytes of such a file; answers what it holds.
+///
+/// # Errors
+/// Says what is damaged.
+pub fn verify(bytes: &[u8]) -> Result<String, String> {
+    let found = parse(bytes);
+    match found.damage {
+        Some(damage) => Err(format!("{damage}; {} records are whole", found.records.len())),
+        None => Ok(format!("{} records", found.records.len())),
+    }
 }
 
 fn parse_line(line: &[u8]) -> Option<Record> {
@@ -264,7 +275,7 @@ mod tests {
         let middle = flipped.len() / 2;
         flipped[middle] ^= 1;
         disk.publish(Path::new("/data/notify.state"), &flipped).unwrap();
-        assert!(count(&again).1, "damage in the middle is said");
+        assert_eq!(count(&again), (2, true), "damage in the middle is said, and costs a record");
         disk.publish(Path::new("/data/notify.state"), b"novascope-notify 9\n").unwrap();
         assert_eq!(count(&again), (0, true));
     }

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::clock::Millis;
-use crate::base::disk::Disk;
+use crate::base::disk::{Disk, sealed};
 use crate::base::yaml::{self, YamlError};
 use crate::rules::file;
 use crate::rules::rule::GroupSpec;
 
 /// Version of the file's form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Bytes of the file.
 const BYTES_MAX: u64 = 64 << 20;
@@ -65,23 +65,36 @@ pub enum NamespaceError {
 }
 
 impl Namespaces {
-    /// Reads what was set before. The folder is made if need be.
+    /// Reads what was set before. The folder is made if need be. A damaged file is set aside, and nothing is set then.
     pub fn open(disk: Disk, folder: &Path) -> io::Result<Self> {
         disk.create_dir_all(folder)?;
         let path = folder.join("namespaces.json");
         let namespaces = match disk.read(&path, BYTES_MAX) {
-            Ok(bytes) => {
-                let form: FileForm = serde_json::from_slice(&bytes)?;
-                if form.version != VERSION {
+            Ok(bytes) => match parse(&bytes) {
+                // Rules of a newer version would be missing, and written over.
+                Ok(form) if form.version > VERSION => {
                     let why = format!("version {} of namespaces.json is not known", form.version);
                     return Err(io::Error::new(io::ErrorKind::InvalidData, why));
                 }
-                form.namespaces
-            }
+                Ok(form) => form.namespaces,
+                Err(why) => Self::without(&disk, &path, &why),
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error),
+            Err(error) => Self::without(&disk, &path, &error.to_string()),
         };
         Ok(Self { disk, path, state: Mutex::new(State { namespaces, default_interval: 60_000 }) })
+    }
+
+    /// What a damaged file leaves: nothing.
+    fn without(disk: &Disk, path: &Path, why: &str) -> BTreeMap<String, Vec<Value>> {
+        crate::telemetry::damage::note("rules/namespaces.json");
+        let aside = disk.set_aside(path).map_or_else(|error| error.to_string(), |aside| aside.display().to_string());
+        tracing::error!(
+            why,
+            aside,
+            "rules that were set over the API are damaged, and do not run; they were set aside"
+        );
+        BTreeMap::new()
     }
 
     /// Sets the interval of groups that have none.
@@ -170,10 +183,30 @@ impl Namespaces {
         if bytes.len() as u64 > BYTES_MAX {
             return Err(NamespaceError::Refused(format!("all groups together have more than {BYTES_MAX} bytes")));
         }
-        self.disk.publish(&self.path, &bytes)?;
+        self.disk.publish(&self.path, &sealed::seal(&bytes))?;
         state.namespaces = form.namespaces;
         Ok(())
     }
+}
+
+fn parse(bytes: &[u8]) -> Result<FileForm, String> {
+    serde_json::from_slice(sealed::unseal(bytes)?).map_err(|error| error.to_string())
+}
+
+/// Checks the bytes of such a file; answers what it holds.
+///
+/// # Errors
+/// Says what is damaged.
+pub fn verify(bytes: &[u8]) -> Result<String, String> {
+    let form = parse(bytes)?;
+    if form.version > VERSION {
+        return Err(format!("version {} is not known", form.version));
+    }
+    Ok(format!(
+        "{} namespaces, {} groups",
+        form.namespaces.len(),
+        form.namespaces.values().map(Vec::len).sum::<usize>()
+    ))
 }
 
 fn is_called(group: &Value, name: &str) -> bool {

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Millis;
-use crate::base::disk::Disk;
+use crate::base::disk::{Disk, sealed};
 use crate::model::labels::Labels;
 use crate::rules::alert::{Alert, AlertState};
 use crate::rules::group::Group;
 
 /// Version of the file's form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Longest outage over which alerts are restored (Prometheus: `--rules.alert.for-outage-tolerance`).
 const OUTAGE_MAX: Millis = 3_600_000;
@@ -81,22 +81,41 @@ impl SnapshotFile {
     /// What was saved last; nothing where there is no file. A file that cannot be read is an error, which the caller
     /// reports: alerts then start anew.
     pub fn load(&self) -> io::Result<Snapshot> {
-        let bytes = match self.disk.read(&self.path, BYTES_MAX) {
-            Ok(bytes) => bytes,
+        let read = match self.disk.read(&self.path, BYTES_MAX) {
+            Ok(bytes) => parse(&bytes).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Snapshot::default()),
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
         };
-        let snapshot: Snapshot = serde_json::from_slice(&bytes)?;
-        if snapshot.version != VERSION {
-            let why = format!("version {} of alerts.json is not known", snapshot.version);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-        }
-        Ok(snapshot)
+        read.inspect_err(|_| {
+            crate::telemetry::damage::note("rules/alerts.json");
+            match self.disk.set_aside(&self.path) {
+                Ok(aside) => tracing::warn!(aside = %aside.display(), "damaged alerts were set aside"),
+                Err(error) => tracing::warn!(%error, "damaged alerts could not be set aside"),
+            }
+        })
     }
 
     pub fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
-        self.disk.publish(&self.path, &serde_json::to_vec(snapshot)?)
+        self.disk.publish(&self.path, &sealed::seal(&serde_json::to_vec(snapshot)?))
     }
+}
+
+fn parse(bytes: &[u8]) -> Result<Snapshot, String> {
+    let snapshot: Snapshot = serde_json::from_slice(sealed::unseal(bytes)?).map_err(|error| error.to_string())?;
+    match snapshot.version {
+        1 | VERSION => Ok(snapshot),
+        other => Err(format!("version {other} of alerts.json is not known")),
+    }
+}
+
+/// Checks the bytes of such a file; answers what it holds.
+///
+/// # Errors
+/// Says what is damaged.
+pub fn verify(bytes: &[u8]) -> Result<String, String> {
+    let snapshot = parse(bytes)?;
+    let alerts = snapshot.groups.iter().flat_map(|group| &group.rules).map(|rule| rule.alerts.len()).sum::<usize>();
+    Ok(format!("{} groups, {alerts} alerts", snapshot.groups.len()))
 }
 
 impl Snapshot {

@@ -14,6 +14,7 @@
 //! It does not keep history (the self-scrape appends to the store like any sender) and knows nothing of HTTP.
 
 pub mod cell;
+pub mod damage;
 pub mod family;
 pub mod logs;
 pub mod process;

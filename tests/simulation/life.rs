@@ -154,6 +154,12 @@ impl Life {
             faults.write_error = 0.1;
         }
         if self.rng.chance(0.2) {
+            faults.name_error = 0.05;
+        }
+        if self.rng.chance(0.2) {
+            faults.read_error = 0.05;
+        }
+        if self.rng.chance(0.2) {
             faults.capacity = Some(self.hand.used() + self.rng.below(20_000));
         }
         faults
@@ -230,18 +236,30 @@ impl Life {
         self.hand.restart(crash);
         if self.bug == Bug::NoChecksum {
             self.forge();
-        } else if self.rng.chance(0.15)
-            && self
-                .hand
-                .flip_bit(|path| path.parent().is_some_and(|p| p.ends_with("wal") || p.ends_with("blocks")))
-                .is_some()
-        {
-            let store = self.whole()?;
-            self.check(&store, true)?;
-            // The damage stays on the disk: a snapshot of what is there makes the next lives whole again.
-            store.snapshot().map_err(|error| format!("no snapshot after damage: {error}"))?;
+        } else if self.rng.chance(0.25) {
+            self.damage()?;
         }
         Ok(())
+    }
+
+    /// A bit flips, a place cannot be read any more, or some reads of a start fail: it is said, and nothing is invented.
+    fn damage(&mut self) -> Result<(), String> {
+        let stored = |path: &Path| path.parent().is_some_and(|p| p.ends_with("wal") || p.ends_with("blocks"));
+        let kind = self.rng.below(5);
+        match kind {
+            0..3 => drop(self.hand.flip_bit(stored)),
+            3 => drop(self.hand.spoil(stored)),
+            _ => self.hand.set_faults(Faults { read_error: 0.1, ..Faults::default() }),
+        }
+        if kind >= 3 {
+            // A piece that cannot be read may hold both copies of a deletion.
+            self.oracle.forgive();
+        }
+        let store = self.whole()?;
+        self.hand.set_faults(Faults::default());
+        self.check(&store, true)?;
+        // The damage stays on the disk: a snapshot of what is there makes the next lives whole again.
+        store.snapshot().map_err(|error| format!("no snapshot after damage: {error}"))
     }
 
     /// Changes a stored value and its checksums, as damage would be that no checksum guards.
@@ -277,7 +295,9 @@ impl Life {
         }
         if difference.lost > 0 {
             let recovery = store.recovery();
-            let reported = recovery.frames_lost + recovery.damages + recovery.cut_tails + recovery.orphans > 0
+            let set_aside = store.blocks().map_or(0, |blocks| blocks.set_aside());
+            let reported = set_aside + recovery.frames_lost + recovery.damages + recovery.cut_tails + recovery.orphans
+                > 0
                 || !warnings.is_empty();
             if !damaged || !reported {
                 return Err(format!("{} acknowledged samples lost; the start said {recovery:?}", difference.lost));

@@ -39,6 +39,11 @@ impl Oracle {
         }
     }
 
+    /// What was deleted may be there again.
+    pub(crate) fn forgive(&mut self) {
+        self.samples.values_mut().for_each(|sample| sample.deleted = false);
+    }
+
     pub(crate) fn acknowledged(&mut self, series: u32, time: i64) {
         if let Some(sample) = self.samples.get_mut(&(series, time)) {
             sample.acknowledged = true;

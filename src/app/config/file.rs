@@ -158,15 +158,26 @@ impl Storage {
                 notes.push("storage.tsdb.retention.time gives way to store.retention of our own settings".to_owned());
             }
         }
+        let percentage = percentage.filter(|percentage| *percentage != 0.0);
+        if let Some(percentage) = percentage {
+            if store.size_percentage == default.size_percentage {
+                store.size_percentage = percentage;
+            } else {
+                notes.push(
+                    "storage.tsdb.retention.percentage gives way to store.size_percentage of our own settings"
+                        .to_owned(),
+                );
+            }
+        }
         if let Some(size) = size.filter(|size| size.as_u64() > 0) {
-            if store.size_max == default.size_max {
+            if percentage.is_some() {
+                // As Prometheus has it.
+                notes.push("storage.tsdb.retention.size gives way to storage.tsdb.retention.percentage".to_owned());
+            } else if store.size_max == default.size_max {
                 store.size_max = size;
             } else {
                 notes.push("storage.tsdb.retention.size gives way to store.size_max of our own settings".to_owned());
             }
-        }
-        if percentage.is_some_and(|percentage| percentage > 0.0) {
-            notes.push("storage.tsdb.retention.percentage has no effect: give store.size_max".to_owned());
         }
         if self.tsdb.out_of_order_time_window.is_some() {
             notes.push(

@@ -168,6 +168,7 @@ pub struct Store {
     pub label_name_bytes_max: usize,
     pub label_value_bytes_max: usize,
     pub wal_segment_bytes_max: ByteSize,
+    pub wal_segment_age_max: Period,
     pub wal_snapshot_after: ByteSize,
     pub tiers: Vec<Tier>,
     pub retention_rules: Vec<RetentionRule>,
@@ -177,6 +178,8 @@ pub struct Store {
     pub blocks_max: ByteSize,
     /// 0 for no limit.
     pub size_max: ByteSize,
+    /// 0 for no limit.
+    pub size_percentage: f64,
     pub disk_free_min: ByteSize,
     pub disk_reserve: ByteSize,
 }
@@ -200,6 +203,7 @@ impl Default for Store {
             label_name_bytes_max: config.limits.label_name_bytes_max,
             label_value_bytes_max: config.limits.label_value_bytes_max,
             wal_segment_bytes_max: ByteSize::from_bytes(config.wal.segment_bytes_max),
+            wal_segment_age_max: Period::from_millis(config.wal.segment_age_ms_max.cast_signed()),
             wal_snapshot_after: ByteSize::from_bytes(config.wal.snapshot_after_bytes),
             tiers: config.tiers.iter().map(Tier::of).collect(),
             retention_rules: Vec::new(),
@@ -207,6 +211,7 @@ impl Default for Store {
             block_cache: ByteSize::from_bytes(0),
             blocks_max: ByteSize::from_bytes(config.blocks_bytes_max.unwrap_or(0)),
             size_max: ByteSize::from_bytes(config.disk.size_max.unwrap_or(0)),
+            size_percentage: config.disk.size_percentage,
             disk_free_min: ByteSize::from_bytes(config.disk.free_min_bytes),
             disk_reserve: ByteSize::from_bytes(config.disk.reserve_bytes),
         }
@@ -237,6 +242,7 @@ impl Store {
             metadata_families_max: self.metadata_families_max,
             wal: metrics::WalConfig {
                 segment_bytes_max: self.wal_segment_bytes_max.as_u64(),
+                segment_age_ms_max: self.wal_segment_age_max.as_millis().unsigned_abs(),
                 snapshot_after_bytes: self.wal_snapshot_after.as_u64(),
             },
             tiers: self.tiers.iter().map(Tier::to_metrics).collect(),
@@ -245,6 +251,7 @@ impl Store {
             block_cache_bytes: set(self.block_cache, defaults.block_cache_bytes),
             disk: metrics::DiskLimits {
                 size_max: Some(self.size_max.as_u64()).filter(|bytes| *bytes > 0),
+                size_percentage: self.size_percentage,
                 free_min_bytes: self.disk_free_min.as_u64(),
                 reserve_bytes: self.disk_reserve.as_u64(),
             },

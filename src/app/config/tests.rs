@@ -128,3 +128,25 @@ fn a_missing_file_is_said_so() {
         &expect!["gone.yml: cannot read it: No such file or directory (os error 2)"],
     );
 }
+
+#[test]
+fn prometheus_limits_of_storage_are_taken_where_our_own_say_nothing() {
+    let taken = |text: &str| {
+        let folder = folder(&[("prometheus.yml", text)]);
+        load(&folder.path().join("prometheus.yml")).map(|loaded| {
+            let store = loaded.config.own.store;
+            (store.retention.as_millis().unwrap_or(0) / 86_400_000, store.size_max.as_u64(), store.size_percentage)
+        })
+    };
+    let of = |limits: &str| taken(&format!("storage: {{tsdb: {{retention: {{{limits}}}}}}}")).unwrap();
+    assert_eq!(of("time: 15d, size: 1GB"), (15, 1 << 30, 0.0));
+    assert_eq!(
+        of("time: 15d, size: 1GB, percentage: 80"),
+        (15, 0, 80.0),
+        "the percentage prevails, as Prometheus has it"
+    );
+    assert_eq!(of("percentage: 0, size: 1GB"), (7, 1 << 30, 0.0));
+    let own = "storage: {tsdb: {retention: {time: 15d, percentage: 80}}}\nnovascope: {store: {retention: 3d, size_percentage: 9}}";
+    assert_eq!(taken(own).unwrap(), (3, 0, 9.0));
+    assert!(taken("storage: {tsdb: {retention: {percentage: 101}}}").is_err());
+}

@@ -95,8 +95,11 @@ impl RetentionRule {
     }
 }
 
-/// What is wrong with the tiers and rules of a configuration.
+/// What is wrong with the tiers, limits and rules of a configuration.
 pub(super) fn check(store: &Store) -> Result<(), String> {
+    if !(0.0..=100.0).contains(&store.size_percentage) {
+        return Err(format!("store.size_percentage has to be from 0 to 100, not {}", store.size_percentage));
+    }
     let tiers = &store.tiers;
     if tiers.len() > TIERS_MAX {
         return Err(format!("store.tiers: {} tiers are more than {TIERS_MAX}", tiers.len()));

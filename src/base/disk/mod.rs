@@ -4,7 +4,9 @@
 //! only after `File::sync`, and a name (created, renamed, removed) only after `Disk::sync_dir` of its folder. Does not
 //! retry, buffer or hide errors: the layers above decide what a failed call means.
 
+mod damage;
 mod real;
+pub mod sealed;
 mod sim;
 mod torn;
 
@@ -16,6 +18,12 @@ pub use real::RealFile;
 pub use sim::{Crash, Faults, SimDisk, SimFile, SimLock};
 
 use crate::base::rng::Rng;
+
+/// What is read at once where a larger read failed: disks lose whole sectors of this size.
+const PIECE: usize = 4_096;
+
+/// Pieces that failed after which the rest of a read is given up: a disk that is gone takes its time for each.
+const FAILURES_MAX: u64 = 64;
 
 /// Where files live. Clones share the same files.
 #[derive(Clone, Debug)]
@@ -200,6 +208,19 @@ impl Disk {
         Ok(bytes)
     }
 
+    /// As `read`, over places that the disk cannot read: zeros stand for them. Answers how many bytes these are too.
+    pub fn read_salvaged(&self, path: &Path, limit: u64) -> io::Result<(Vec<u8>, u64)> {
+        let file = self.open(path)?;
+        let len = file.len()?;
+        if len > limit {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{} has {len} bytes", path.display())));
+        }
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+        let (read, unreadable) = file.read_over(&mut bytes, 0);
+        bytes.truncate(read);
+        Ok((bytes, unreadable))
+    }
+
     /// Publishes bytes under a name: a temporary file is written and synced, then renamed, then its folder synced.
     pub fn publish(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let temporary = temporary_name(path);
@@ -237,6 +258,33 @@ impl File {
             Self::Real(file) => file.read_at(buffer, offset),
             Self::Simulated(file) => file.read_at(buffer, offset),
         }
+    }
+
+    /// As `read_at`, over places that the disk cannot read: zeros stand for them. Answers how many bytes there were, and
+    /// how many of these could not be read.
+    pub fn read_over(&self, buffer: &mut [u8], offset: u64) -> (usize, u64) {
+        if let Ok(read) = self.read_at(buffer, offset) {
+            return (read, 0);
+        }
+        let (mut at, mut unreadable, mut failures) = (0, 0, 0);
+        while at < buffer.len() {
+            let within = usize::try_from((offset + at as u64) % PIECE as u64).unwrap_or(0);
+            let end = (at + PIECE - within).min(buffer.len());
+            let Some(piece) = buffer.get_mut(at..end) else { break };
+            let wanted = piece.len();
+            let read = if failures < FAILURES_MAX { self.read_at(piece, offset + at as u64).ok() } else { None };
+            match read {
+                Some(read) if read < wanted => return (at + read, unreadable),
+                Some(_) => {}
+                None => {
+                    piece.fill(0);
+                    failures += 1;
+                    unreadable += wanted as u64;
+                }
+            }
+            at = end;
+        }
+        (at, unreadable)
     }
 
     /// Makes what was written durable, with the file's length. After an error the state of unsynced bytes is unknown,

@@ -24,6 +24,9 @@ pub struct Faults {
     /// Chances of a sync or a write that fails.
     pub sync_error: f64,
     pub write_error: f64,
+    /// Chances of a name that cannot be changed (created, renamed, removed) and of a file that cannot be read or opened.
+    pub name_error: f64,
+    pub read_error: f64,
     /// Bytes that all files may have together.
     pub capacity: Option<u64>,
     /// Bugs of a disk or of its caller, for tests of tests: syncs that do nothing and say they did.
@@ -45,19 +48,19 @@ pub enum Crash {
 /// The disk behind `Disk::Simulated`.
 #[derive(Debug)]
 pub struct SimDisk {
-    rng: Rng,
-    state: Mutex<State>,
+    pub(super) rng: Rng,
+    pub(super) state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     folders: BTreeSet<PathBuf>,
     /// What programs see.
-    names: BTreeMap<PathBuf, u64>,
+    pub(super) names: BTreeMap<PathBuf, u64>,
     /// What a power cut leaves for sure.
     durable_names: BTreeMap<PathBuf, u64>,
     pending_names: Vec<NameChange>,
-    files: HashMap<u64, Inode>,
+    pub(super) files: HashMap<u64, Inode>,
     next_inode: u64,
     locked: BTreeSet<PathBuf>,
     /// Files whose sync is put off by `Faults::rename_first`.
@@ -127,33 +130,6 @@ impl SimDisk {
         state.files.retain(|inode, _| live.contains(inode));
     }
 
-    /// Flips a bit of a file that `choose` picks out of the names; answers where.
-    pub fn flip_bit(&self, choose: impl Fn(&Path) -> bool) -> Option<(PathBuf, u64)> {
-        let mut state = self.state.lock();
-        let mut places: Vec<(PathBuf, u64, usize)> = Vec::new();
-        for (path, inode) in state.names.iter().filter(|(path, _)| choose(path)) {
-            let len = state.files.get(inode).map_or(0, |file| file.seen.len());
-            places.extend((len > 0).then(|| (path.clone(), *inode, len)));
-        }
-        let total: usize = places.iter().map(|(_, _, len)| len).sum();
-        let mut at = usize::try_from(self.rng.below(total as u64)).ok()?;
-        for (path, inode, len) in places {
-            if at >= len {
-                at -= len;
-                continue;
-            }
-            let bit = 1 << self.rng.below(8);
-            let file = state.files.get_mut(&inode)?;
-            for bytes in [&mut file.seen, &mut file.durable] {
-                if let Some(byte) = bytes.get_mut(at) {
-                    *byte ^= bit;
-                }
-            }
-            return Some((path, at as u64));
-        }
-        None
-    }
-
     /// Counts a call that changes something. `Err` where the machine stops at it.
     fn change(&self, state: &mut State) -> io::Result<()> {
         if state.crashed {
@@ -165,6 +141,12 @@ impl SimDisk {
             return Err(stopped());
         }
         Ok(())
+    }
+
+    /// The same for a change of a name, which may fail by itself.
+    fn change_name(&self, state: &mut State) -> io::Result<()> {
+        self.change(state)?;
+        if self.rng.chance(state.faults.name_error) { Err(failed("a name")) } else { Ok(()) }
     }
 
     pub(super) fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -197,7 +179,7 @@ impl SimDisk {
 
     pub(super) fn create_new(self: &Arc<Self>, path: &Path) -> io::Result<SimFile> {
         let mut state = self.state.lock();
-        self.change(&mut state)?;
+        self.change_name(&mut state)?;
         if state.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -214,12 +196,15 @@ impl SimDisk {
             return Err(stopped());
         }
         let inode = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        if self.rng.chance(state.faults.read_error) {
+            return Err(failed("opening a file"));
+        }
         Ok(SimFile { disk: Arc::clone(self), inode, life: state.life })
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
-        self.change(&mut state)?;
+        self.change_name(&mut state)?;
         let inode = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
         if state.faults.rename_first {
             state.durable_names.insert(to.to_owned(), inode);
@@ -230,7 +215,7 @@ impl SimDisk {
 
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
-        self.change(&mut state)?;
+        self.change_name(&mut state)?;
         if !state.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -253,7 +238,7 @@ impl SimDisk {
         let mut state = self.state.lock();
         self.change(&mut state)?;
         if self.rng.chance(state.faults.sync_error) {
-            return Err(io::Error::other("simulated error of a folder's sync"));
+            return Err(failed("a folder's sync"));
         }
         if state.faults.sync_dir_lies {
             return Ok(());
@@ -313,6 +298,11 @@ fn stopped() -> io::Error {
     io::Error::other("the simulated machine has stopped")
 }
 
+/// What a disk says that cannot.
+fn failed(what: &str) -> io::Error {
+    io::Error::other(format!("simulated error of {what}"))
+}
+
 /// A file of a simulated disk.
 #[derive(Debug)]
 pub struct SimFile {
@@ -339,7 +329,7 @@ impl SimFile {
             let mut result = Ok(());
             if stops.is_err() || disk.rng.chance(state.faults.write_error) {
                 keep = usize::try_from(disk.rng.below(bytes.len() as u64 + 1)).unwrap_or(0);
-                result = stops.and(Err(io::Error::other("simulated error of a write")));
+                result = stops.and(Err(failed("a write")));
             }
             let used = state.used();
             let file = state.files.entry(self.inode).or_default();
@@ -359,8 +349,13 @@ impl SimFile {
 
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        self.with(|_, state| {
-            let seen = state.files.get(&self.inode).map_or(&[][..], |file| &file.seen);
+        self.with(|disk, state| {
+            let file = state.files.get(&self.inode);
+            let is_bad = file.is_some_and(|file| file.is_bad(offset, buffer.len()));
+            if is_bad || disk.rng.chance(state.faults.read_error) {
+                return Err(failed("a read"));
+            }
+            let seen = file.map_or(&[][..], |file| &file.seen);
             let rest = seen.get(offset..).unwrap_or(&[]);
             let count = rest.len().min(buffer.len());
             buffer.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
@@ -383,7 +378,7 @@ impl SimFile {
                     write.apply_torn(&disk.rng, &mut file.durable);
                 }
             }
-            if fails { Err(io::Error::other("simulated error of a sync")) } else { Ok(()) }
+            if fails { Err(failed("a sync")) } else { Ok(()) }
         })
     }
 

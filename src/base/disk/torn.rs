@@ -14,6 +14,14 @@ pub(super) struct Inode {
     pub seen: Vec<u8>,
     pub durable: Vec<u8>,
     pub pending: Vec<Write>,
+    /// Bytes from and to which the disk cannot read.
+    pub bad: Option<(usize, usize)>,
+}
+
+impl Inode {
+    pub(super) fn is_bad(&self, offset: usize, len: usize) -> bool {
+        self.bad.is_some_and(|(from, to)| offset < to && from < offset.saturating_add(len))
+    }
 }
 
 /// An unsynced write.

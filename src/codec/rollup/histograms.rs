@@ -109,8 +109,9 @@ fn run(samples: Samples<'_>, from: usize, to: usize) -> Option<HistogramPoint> {
 /// Joins two points of one window, of which the first begins no later; `None` where they do not fit together. See
 /// `super::join` for what is exact.
 pub fn join(a: &HistogramPoint, b: &HistogramPoint) -> Option<HistogramPoint> {
-    if (a.first_time, a.last_time, a.count) == (b.first_time, b.last_time, b.count) {
-        return Some(b.clone());
+    if (a.first_time, a.last_time) == (b.first_time, b.last_time) {
+        // The one with more samples has all of the other; of equal ones the second is right.
+        return Some(if b.count >= a.count { b.clone() } else { a.clone() });
     }
     if !is_alike(&a.first, &b.first) || a.last_time >= b.first_time {
         return None;

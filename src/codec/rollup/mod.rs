@@ -145,11 +145,19 @@ fn sum(values: &[f64]) -> f64 {
     if sum.is_finite() { sum + lost } else { sum }
 }
 
-/// Joins two points of one window, of which the first begins no later. Samples that were rolled up twice count twice,
-/// unless all of them were; an increase is kept exactly where the runs lie one after the other.
+/// Whether two points are of the same samples, of which one may lack some between the first and the last.
+pub fn is_same_run(a: &Point, b: &Point) -> bool {
+    let live = a.count > 0.0 && b.count > 0.0;
+    live && (a.first_time, a.last_time) == (b.first_time, b.last_time)
+}
+
+/// Joins two points of one window, of which the first begins no later. Of two runs with the same first and last time the
+/// one with more samples has all of the other, and of equal ones the second is right. Other samples that were rolled up
+/// twice count twice; an increase is kept exactly where the runs lie one after the other.
 pub fn join(a: &Point, b: &Point) -> Point {
-    if (a.first_time, a.last_time, a.count) == (b.first_time, b.last_time, b.count) {
-        return *b;
+    if is_same_run(a, b) {
+        let more = if b.count >= a.count { b } else { a };
+        return Point { end_time: a.end_time.max(b.end_time), ..*more };
     }
     if a.count == 0.0 || b.count == 0.0 {
         let live = if a.count == 0.0 { b } else { a };

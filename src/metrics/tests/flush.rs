@@ -104,3 +104,33 @@ fn a_damaged_block_is_named_in_the_answer() {
     let warnings = found.notes().warnings;
     assert!(warnings.len() == 1 && warnings[0].contains("checksum"), "{warnings:?}");
 }
+
+#[test]
+fn a_second_flush_writes_nothing_that_the_first_has_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, _) = Clock::simulated(NOW);
+    let seams = Seams { clock, disk: Disk::real(), rng: Rng::from_seed(1), tasks: Tasks::default() };
+    let config = Config { retention_ms: None, ..Config::default() };
+    let store = Store::open(config, folder.path(), seams).unwrap();
+    let samples = |store: &Store| {
+        let version = store.blocks().unwrap().version();
+        let raw = version.blocks().iter().map(|block| block.meta()).filter(|meta| meta.resolution == 0);
+        raw.map(|meta| meta.samples).sum::<u64>()
+    };
+    let all: Vec<(i64, f64)> = (0..300).map(|at| (NOW - 900_000 + at * 1_000, at as f64)).collect();
+    append(&store, "a", &all);
+    append(&store, "b", &all);
+    for _ in 0..3 {
+        store.flush().unwrap();
+        assert_eq!(samples(&store), 600);
+        assert_eq!(read(&store, "a", 0, NOW), all);
+    }
+    // What comes then is written, also late, or alone, or in the place of the newest.
+    append(&store, "a", &[(NOW - 500_000, 1.0)]);
+    append(&store, "b", &[(NOW - 950_500, 1.0)]);
+    store.flush().unwrap();
+    assert_eq!((samples(&store), read(&store, "a", 0, NOW).len(), read(&store, "b", 0, NOW).len()), (602, 301, 301));
+    append(&store, "a", &[(NOW - 499_500, 2.0)]);
+    store.flush().unwrap();
+    assert_eq!((samples(&store), read(&store, "a", 0, NOW).last()), (603, Some(&(NOW - 499_500, 2.0))));
+}

@@ -16,13 +16,16 @@ use crate::promql::source::{Column, SeriesSet as _};
 use super::config::{Config, Durability};
 use super::{Origin, Refusal, Seams, Store};
 
+mod again;
 mod backfill;
 mod deletion;
+mod deletion_tiers;
 mod durability;
 mod few;
 mod flush;
 mod room;
 mod tier;
+mod unreadable;
 
 const NOW: i64 = 1_700_000_000_000;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::base::disk::{Crash, Faults, SimDisk};
+use crate::metrics::config;
 
 const FOLDER: &str = "/data/store";
 
@@ -115,6 +116,36 @@ fn a_limit_of_size_is_never_exceeded_and_the_oldest_goes_first() {
     let held = column.times.windows(2).filter(|pair| pair[1] - pair[0] > step).count();
     assert!(held <= 50, "what is kept has no holes: {held}");
     assert!(hand.used() > max / 2, "and the room is used: {} bytes", hand.used());
+}
+
+#[test]
+fn a_limit_of_size_may_be_a_part_of_the_file_system() {
+    let (disk, hand) = Disk::simulated(Rng::from_seed(1));
+    let (clock, time) = Clock::simulated(NOW);
+    capacity(&hand, 2_000_000);
+    let store = opened(&disk, &clock, |config| {
+        config.disk.size_percentage = 20.0;
+        config.wal.segment_bytes_max = 8_000;
+    });
+    assert_eq!(store.room().size_max, 400_000);
+    let mut sent = 0;
+    for at in 0..1_000_i64 {
+        time.advance(std::time::Duration::from_secs(30));
+        sent += usize::from(send(&store, 30, NOW + at * 30_000).is_ok());
+        store.maintain();
+        assert!(hand.used() <= 400_000, "{} bytes after {at} requests", hand.used());
+    }
+    assert!(sent > 950 && hand.used() > 200_000, "{sent} requests, {} bytes", hand.used());
+    let both = |size: u64| {
+        let (disk, hand) = Disk::simulated(Rng::from_seed(1));
+        capacity(&hand, 2_000_000);
+        opened(&disk, &clock, |config| {
+            config.disk = config::DiskLimits { size_max: Some(size), size_percentage: 20.0, ..config.disk };
+        })
+        .room()
+        .size_max
+    };
+    assert_eq!((both(300_000), both(500_000)), (300_000, 400_000), "the lower of both holds");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::promql::parse::parse;
 use crate::promql::source::{Hints, Select, SeriesSet, Source, SourceError};
 
 /// A store that is never asked for whole windows.
-struct Raw<'a>(&'a Store);
+pub(super) struct Raw<'a>(pub(super) &'a Store);
 
 impl Source for Raw<'_> {
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, SourceError> {
@@ -22,9 +22,9 @@ impl Source for Raw<'_> {
     }
 }
 
-const HOURS: i64 = 5;
-const MINUTE: i64 = 60_000;
-const FIRST: i64 = NOW - NOW % 86_400_000 - 86_400_000;
+pub(super) const HOURS: i64 = 5;
+pub(super) const MINUTE: i64 = 60_000;
+pub(super) const FIRST: i64 = NOW - NOW % 86_400_000 - 86_400_000;
 
 const JOBS: [&str; 9] = ["counter", "gauge", "phase", "gaps", "ends", "odd", "created", "histogram", "gauge_histogram"];
 
@@ -43,7 +43,7 @@ fn histogram(n: f64, hint: ResetHint) -> Histogram {
 }
 
 /// Appends a random walk of one kind.
-fn fill(store: &Store, job: &str, rng: &Rng, seconds: std::ops::Range<i64>) {
+pub(super) fn fill(store: &Store, job: &str, rng: &Rng, seconds: std::ops::Range<i64>) {
     let mut appender = store.appender(Origin::new("test"));
     let series = appender.series(up(job).as_encoded()).unwrap();
     let (mut value, mut start) = (0.0, FIRST);
@@ -110,7 +110,7 @@ fn evaluate(source: &dyn Source, query: &str, step: i64) -> Cells {
 
 /// Compares all answers; gives how many there were.
 #[track_caller]
-fn check(context: &str, tier: &Cells, raw: &Cells) -> usize {
+pub(super) fn check(context: &str, tier: &Cells, raw: &Cells) -> usize {
     assert_eq!(tier.len(), raw.len(), "{context}");
     let close = |a: f64, b: f64| a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= b.abs().max(1e-6) * 1e-9;
     let mut compared = 0;
@@ -127,7 +127,7 @@ fn check(context: &str, tier: &Cells, raw: &Cells) -> usize {
 }
 
 /// Queries that windows answer exactly, given a range that they divide.
-const EXACT: [&str; 18] = [
+pub(super) const EXACT: [&str; 18] = [
     "up",
     "timestamp(up)",
     "sum(up{job!~\"odd|.*histogram\"})",
@@ -158,17 +158,22 @@ const RAW: [&str; 6] = [
     "sum_over_time(up{job=\"histogram\"}[1m])",
 ];
 
-fn tiers() -> Vec<Tier> {
+/// As `evaluate`, for other modules.
+pub(super) fn answers(source: &dyn Source, query: &str, step: i64) -> Cells {
+    evaluate(source, query, step)
+}
+
+pub(super) fn tiers() -> Vec<Tier> {
     [30_000, 60_000, 300_000].map(|resolution_ms| Tier { resolution_ms, retention_ms: None }).to_vec()
 }
 
-fn open(folder: &Path, config: Config, now: i64) -> (Arc<Store>, Arc<SimClock>) {
+pub(super) fn open(folder: &Path, config: Config, now: i64) -> (Arc<Store>, Arc<SimClock>) {
     let (clock, hand) = Clock::simulated(now);
     let seams = Seams { clock, disk: Disk::real(), rng: Rng::from_seed(1), tasks: Tasks::default() };
     (Store::open(Config { dedup_interval_ms: 0, ..config }, folder, seams).unwrap(), hand)
 }
 
-fn work(store: &Store, hand: &SimClock, rounds: usize) {
+pub(super) fn work(store: &Store, hand: &SimClock, rounds: usize) {
     for _ in 0..rounds {
         hand.advance(Duration::from_secs(20));
         store.maintain();

@@ -16,12 +16,15 @@ pub(super) fn restore(journal: &Journal, state: &mut State, now: Millis) {
     let found = match journal.read() {
         Ok(found) => found,
         Err(error) => {
+            crate::telemetry::damage::note("notify.state");
             tracing::error!(%error, "notification state could not be read");
+            journal.set_aside();
             return;
         }
     };
     if let Some(damage) = found.damage {
         tracing::error!(damage, kept = found.records.len(), "notification state is damaged; a copy was set aside");
+        crate::telemetry::damage::note("notify.state");
         journal.set_aside();
     }
     let mut last = 0;

@@ -53,22 +53,22 @@ pub fn open_all(disk: &Disk, folder: &Path) -> io::Result<Vec<(PathBuf, Result<B
 }
 
 /// What the manifest of a folder says that is not so; nothing where all is well.
-pub fn check_manifest(disk: &Disk, folder: &Path, blocks: &[&Block]) -> io::Result<Vec<String>> {
-    let live = match manifest::read(disk, folder)? {
+pub fn check_manifest(disk: &Disk, folder: &Path, blocks: &[&Block]) -> Vec<String> {
+    let live = match manifest::read(disk, folder) {
         Found::Whole(live) => live,
-        Found::Nothing => return Ok(vec!["there is no manifest".to_owned()]),
-        Found::Damaged(live) => return Ok(vec![format!("the manifest is damaged; {} records are whole", live.len())]),
+        Found::Nothing => return vec!["there is no manifest".to_owned()],
+        Found::Damaged(live) => return vec![format!("the manifest is damaged; {} records are whole", live.len())],
     };
     let same = |live: &&manifest::Live| blocks.iter().any(|b| *b.meta() == live.meta && b.len() == live.len);
     let missing = live.iter().filter(|live| !same(live));
-    Ok(missing.map(|live| format!("block {} is not what the manifest says, or missing", live.meta.id)).collect())
+    missing.map(|live| format!("block {} is not what the manifest says, or missing", live.meta.id)).collect()
 }
 
 /// What is wrong with the list of deletions of a folder; nothing where all is well. And how many there are.
-pub fn check_tombstones(disk: &Disk, folder: &Path) -> io::Result<(Vec<String>, usize)> {
-    let found = tombstones::read(disk, folder)?;
+pub fn check_tombstones(disk: &Disk, folder: &Path) -> (Vec<String>, usize) {
+    let found = tombstones::read(disk, folder);
     let faults = found.fault.iter().map(|fault| format!("the list of deletions is damaged: {fault}"));
-    Ok((faults.collect(), found.tombstones.len()))
+    (faults.collect(), found.tombstones.len())
 }
 
 /// Reads and decodes everything in a block.

@@ -54,6 +54,8 @@ pub struct Done {
     pub added: Vec<Ulid>,
     pub bytes_before: u64,
     pub bytes_after: u64,
+    /// From which time on answers may be others than before: windows were corrected.
+    pub corrected: Option<Millis>,
 }
 
 impl Blocks {
@@ -65,15 +67,18 @@ impl Blocks {
             return Some(Job::Expire(expired));
         }
         let merge = || mergeable(&version).map(Job::Merge);
-        let roll = || {
-            let (group, widths) = version.groups.iter().find_map(|group| {
+        let roll = |is_meant: &dyn Fn(&Group) -> bool| {
+            let (group, widths) = version.groups.iter().filter(|group| is_meant(group)).find_map(|group| {
                 let widths = rolling::due(&version, group, policy);
                 (!widths.is_empty()).then(|| (rolling::members(&version, group), widths))
             })?;
             Some(Job::Roll { group, widths, policy: policy.clone() })
         };
+        // Windows of series whose samples a rule took away are only in tier blocks: they are taken over before a merge
+        // makes the raw blocks forgotten that these name.
+        let bare = || if policy.classes.len() > 1 { roll(&|group| rolling::is_stale(&version, group)) } else { None };
         let join = || rolling::joinable(&version).map(Job::Join);
-        merge().or_else(roll).or_else(join).or_else(|| trimming::due(&version, policy))
+        bare().or_else(merge).or_else(|| roll(&|_| true)).or_else(join).or_else(|| trimming::due(&version, policy))
     }
 }
 
@@ -176,7 +181,7 @@ impl Job {
                 let before = blocks.version().bytes();
                 blocks.publish(&[], expired)?;
                 let bytes_after = blocks.version().bytes();
-                Ok(Done { removed: expired.clone(), added: Vec::new(), bytes_before: before, bytes_after })
+                Ok(Done { removed: expired.clone(), bytes_before: before, bytes_after, ..Done::default() })
             }
             Self::Roll { group, widths, policy } => {
                 rolling::run(blocks, now, (group, widths), policy).inspect_err(|_| leave(group))
@@ -201,6 +206,7 @@ impl Done {
             bytes_after: added.iter().map(|(_, len)| len).sum(),
             added: added.iter().map(|(meta, _)| meta.id).collect(),
             removed,
+            corrected: None,
         }
     }
 }

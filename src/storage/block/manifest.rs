@@ -37,11 +37,12 @@ pub(super) fn write(disk: &Disk, folder: &Path, live: &[Live]) -> io::Result<()>
     disk.publish(&folder.join(NAME), &encode(live))
 }
 
-pub(super) fn read(disk: &Disk, folder: &Path) -> io::Result<Found> {
-    match disk.read(&folder.join(NAME), LEN_MAX) {
-        Ok(bytes) => Ok(decode(&bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
-        Err(error) => Err(error),
+pub(super) fn read(disk: &Disk, folder: &Path) -> Found {
+    // What the disk cannot read is damage like any other: the blocks say themselves what they are.
+    match disk.read_salvaged(&folder.join(NAME), LEN_MAX) {
+        Ok((bytes, _)) => decode(&bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+        Err(_) => Found::Damaged(Vec::new()),
     }
 }
 

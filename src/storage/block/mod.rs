@@ -23,6 +23,7 @@ mod points;
 mod policy;
 mod reader;
 mod reading;
+mod repeats;
 mod rolling;
 mod salvage;
 mod shelf;

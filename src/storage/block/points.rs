@@ -90,9 +90,30 @@ impl Points {
         }
     }
 
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.floats.append(&mut other.floats);
+        self.histograms.append(&mut other.histograms);
+    }
+
+    /// Brings points in the order of chunks; a window may have several.
+    pub(super) fn arrange(&mut self) {
+        self.floats.sort_by_key(|point| point.end_time);
+        self.floats.dedup_by_key(|point| point.end_time);
+        self.histograms.sort_by_key(|point| point.last_time);
+        self.histograms.dedup_by_key(|point| point.last_time);
+    }
+
     /// Brings points from several blocks in order, and makes one of those that share a window.
     pub(super) fn settle(&mut self, width: i64) {
-        self.floats.sort_by_key(|point| point.first_time);
+        // First those of the same samples, of which one may have more: what lies between must not part them.
+        self.floats.sort_by_key(|point| (point.first_time, point.last_time));
+        self.floats.dedup_by(|point, before| {
+            let same = rollup::is_same_run(before, point);
+            if same {
+                *before = rollup::join(before, point);
+            }
+            same
+        });
         self.floats.dedup_by(|point, before| {
             let same = window_end(point.first_time, width) == window_end(before.first_time, width);
             if same {
@@ -112,9 +133,6 @@ impl Points {
             }
         });
         // Of points that could not be joined the ends may be out of order, which chunks cannot hold.
-        self.floats.sort_by_key(|point| point.end_time);
-        self.floats.dedup_by_key(|point| point.end_time);
-        self.histograms.sort_by_key(|point| point.last_time);
-        self.histograms.dedup_by_key(|point| point.last_time);
+        self.arrange();
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::base::clock::Millis;
+use crate::codec::rollup::Need;
 use crate::promql::source::Column;
 
 use super::columns::merge;
@@ -14,6 +15,7 @@ use super::merging::{concatenate, io};
 use super::points::Points;
 use super::policy::Policy;
 use super::reader::{Block, BlockError, decode};
+use super::repeats;
 use super::shelf::Blocks;
 use super::ulid::Ulid;
 use super::version::Version;
@@ -47,6 +49,12 @@ pub(super) fn due(version: &Version, group: &Group, policy: &Policy) -> Vec<i64>
     policy.tiers.iter().copied().filter(wanted).collect()
 }
 
+/// Whether a tier block was made of this group before it changed.
+pub(super) fn is_stale(version: &Version, group: &Group) -> bool {
+    let of_group = |block: &Arc<Block>| block.meta().sources.iter().any(|id| group.ids.contains(id));
+    version.with_roles().any(|(role, block)| role == Role::Stale && of_group(block))
+}
+
 /// Whether windows of a width hold so many samples that queries gain by them.
 fn pays(blocks: &[Arc<Block>], width: i64) -> bool {
     let metas = || blocks.iter().map(|block| block.meta());
@@ -70,23 +78,33 @@ pub(super) fn run(
     let writer = |width: &i64| Ok((*width, blocks.writer(now, level, *width, sources.clone()).map_err(io)?));
     let mut writers = widths.iter().map(writer).collect::<Result<Vec<_>, BlockError>>()?;
     let version = blocks.version();
-    let mut walks = Walks::new(&version, group)?;
-    let mut column = Column::default();
+    let elders = elders(&version, &sources, widths);
+    let sorted: Vec<Arc<Block>> = group.iter().chain(elders.iter().map(|(_, block)| block)).cloned().collect();
+    let mut walks = Walks::new(&version, &sorted)?;
     while let Some((labels, runs)) = walks.next()? {
-        column.clear();
-        for (_, chunks) in runs {
-            let mut part = Column::default();
-            for bytes in &chunks {
-                let decoded = decode(bytes, i64::MIN, i64::MAX, &mut part);
-                decoded.map_err(|error| io(io::Error::other(error)))?;
-            }
-            merge(&mut column, &mut part);
-        }
+        let (raw, old): (Vec<_>, Vec<_>) = runs.into_iter().partition(|(place, _)| *place < group.len());
+        let column = samples(raw)?;
         for (width, writer) in &mut writers {
             if policy.is_series_over(&labels, *width, newest) {
                 continue;
             }
-            let points = Points::roll(&column, *width);
+            // Series whose samples a rule took away: what their windows say is all there is of them.
+            let is_bare = policy.is_series_over(&labels, 0, newest);
+            let (mut kept, mut known) = (Points::default(), Points::default());
+            for (place, chunks) in &old {
+                let Some((role, block)) = elders.get(place - group.len()) else { continue };
+                let into = match role {
+                    _ if block.meta().resolution != *width => continue,
+                    Role::Orphan => &mut known,
+                    _ if is_bare => &mut kept,
+                    _ => continue,
+                };
+                for bytes in chunks {
+                    let decoded = into.decode(bytes, (i64::MIN, i64::MAX), Need::All);
+                    decoded.map_err(|error| io(io::Error::other(error)))?;
+                }
+            }
+            let points = corrected(&column, (kept, known), *width);
             if !points.is_empty() {
                 writer.add(&labels, &points.encode()).map_err(io)?;
             }
@@ -106,7 +124,67 @@ pub(super) fn run(
     });
     let removed: Vec<Ulid> = stale.map(|(_, block)| block.meta().id).collect();
     blocks.publish(&added, &removed)?;
-    Ok(Done::replaced(&version, &added, removed))
+    let begin = |block: &Arc<Block>| block.meta().min_time.saturating_sub(block.meta().resolution);
+    let corrected = elders.iter().map(|(_, block)| begin(block)).min();
+    Ok(Done { corrected, ..Done::replaced(&version, &added, removed) })
+}
+
+/// Blocks of these widths that were made before of the same time: of samples that are gone, or of a group that has
+/// changed since.
+fn elders(version: &Version, sources: &[Ulid], widths: &[i64]) -> Vec<(Role, Arc<Block>)> {
+    let of_group = |block: &Arc<Block>| block.meta().sources.iter().any(|id| sources.contains(id));
+    let group = version.blocks().iter().map(|block| block.meta()).filter(|meta| sources.contains(&meta.id));
+    let (mint, maxt) =
+        group.fold((i64::MAX, i64::MIN), |(from, to), meta| (from.min(meta.min_time), to.max(meta.max_time)));
+    let is_elder = |(role, block): &(Role, &Arc<Block>)| {
+        let width = block.meta().resolution;
+        widths.contains(&width)
+            && match role {
+                // Of a point the block says when it ends, and not when it begins.
+                Role::Orphan => block.overlaps(mint.saturating_sub(width), maxt.saturating_add(width)),
+                Role::Stale => of_group(block),
+                Role::Raw(_) | Role::Tier(_) => false,
+            }
+    };
+    let found = version.with_roles().filter(is_elder);
+    found.map(|(role, block)| (role, Arc::clone(block))).collect()
+}
+
+/// All samples of a series.
+fn samples(runs: Vec<(usize, Vec<Vec<u8>>)>) -> Result<Column, BlockError> {
+    let mut column = Column::default();
+    for (_, chunks) in runs {
+        let mut part = Column::default();
+        for bytes in &chunks {
+            let decoded = decode(bytes, i64::MIN, i64::MAX, &mut part);
+            decoded.map_err(|error| io(io::Error::other(error)))?;
+        }
+        merge(&mut column, &mut part);
+    }
+    Ok(column)
+}
+
+/// The points of samples beside older ones: those that are kept are joined with them, those that are known stay where
+/// they are and only keep samples from counting twice.
+fn corrected(column: &Column, (mut kept, known): (Points, Points), width: i64) -> Points {
+    if kept.is_empty() && known.is_empty() {
+        return Points::roll(column, width);
+    }
+    let stays = kept.clone();
+    kept.append(known);
+    let sorted = repeats::sort(&kept, column);
+    let mut points = Points::roll(&sorted.new, width);
+    let is_joined = !stays.is_empty();
+    points.append(stays);
+    for run in &sorted.instead {
+        points.append(Points::roll(run, width));
+    }
+    if is_joined {
+        points.settle(width);
+    } else {
+        points.arrange();
+    }
+    points
 }
 
 /// Tier blocks without raw ones that should become one: those that share time, as late samples leave them, and those of
@@ -148,5 +226,7 @@ pub(super) fn join(blocks: &Blocks, now: Millis, sources: &[Arc<Block>]) -> Resu
     let added: Vec<(Meta, u64)> = concatenate(blocks, now, sources, removed.clone())?.into_iter().collect();
     let version = blocks.version();
     blocks.publish(&added, &removed)?;
-    Ok(Done::replaced(&version, &added, removed))
+    let begin = |block: &Arc<Block>| block.meta().min_time.saturating_sub(block.meta().resolution);
+    let corrected = sources.iter().map(begin).min();
+    Ok(Done { corrected, ..Done::replaced(&version, &added, removed) })
 }

@@ -29,6 +29,8 @@ pub struct Blocks {
     folder: PathBuf,
     cache: Arc<Cache>,
     rng: Rng,
+    /// Files that could not be opened while nothing said what they hold.
+    set_aside: u64,
     /// Earlier versions that readers may still hold. Locked while the manifest changes.
     past: Mutex<Vec<Weak<Version>>>,
     version: ArcSwap<Version>,
@@ -45,12 +47,13 @@ impl Blocks {
         let mut warnings = Vec::new();
         let files: Vec<Ulid> =
             disk.list(folder)?.iter().filter_map(|entry| Ulid::parse(entry.name.strip_suffix(SUFFIX)?)).collect();
-        let (live, rewrite) = match manifest::read(&disk, folder)? {
+        let mut spared = Vec::new();
+        let (live, rewrite) = match manifest::read(&disk, folder) {
             Found::Nothing if files.is_empty() => (Vec::new(), true),
             Found::Whole(live) => (live, false),
             Found::Nothing | Found::Damaged(_) => {
                 warnings.push("the manifest of blocks is damaged or missing: rebuilt from the block files".to_owned());
-                (rebuild(&disk, folder, &files, &cache, &mut warnings), true)
+                (rebuild(&disk, folder, (files.as_slice(), &mut spared), &cache, &mut warnings), true)
             }
         };
         let (mut blocks, mut quarantined) = (Vec::new(), Vec::new());
@@ -64,22 +67,26 @@ impl Blocks {
             }
         }
         warnings.extend(quarantined.iter().map(|block| block.note()));
-        let graves = open_tombstones(&disk, folder, &live, &mut warnings)?;
+        let graves = open_tombstones(&disk, folder, &live, &mut warnings);
         let version = ArcSwap::from_pointee(Version::new(blocks, quarantined, graves, 0));
-        let shelf = Self { disk, folder: folder.to_owned(), cache, rng, past: Mutex::default(), version };
-        if rewrite {
-            manifest::write(&shelf.disk, folder, &live)?;
+        let (folder_own, past, set_aside) = (folder.to_owned(), Mutex::default(), spared.len() as u64);
+        let shelf = Self { disk, folder: folder_own, cache, rng, set_aside, past, version };
+        // A disk that takes no write is no reason not to start: the manifest is written with the next change of blocks.
+        if rewrite && let Err(error) = manifest::write(&shelf.disk, folder, &live) {
+            warnings.push(format!("cannot write the manifest of blocks: {error}"));
         }
-        shelf.sweep(&live)?;
+        if let Err(error) = shelf.sweep(&live, &spared) {
+            warnings.push(format!("cannot remove what an earlier run left: {error}"));
+        }
         Ok((shelf, warnings))
     }
 
     /// Removes what a crash left behind: temporary files, and blocks that the manifest does not name.
-    fn sweep(&self, live: &[Live]) -> io::Result<()> {
+    fn sweep(&self, live: &[Live], spared: &[Ulid]) -> io::Result<()> {
         for entry in self.disk.list(&self.folder)? {
             let id = entry.name.strip_suffix(SUFFIX).and_then(Ulid::parse);
             let leftover = match id {
-                Some(id) => live.iter().all(|block| block.meta.id != id),
+                Some(id) => live.iter().all(|block| block.meta.id != id) && !spared.contains(&id),
                 None => entry.name.ends_with(".tmp"),
             };
             if leftover && !entry.is_dir {
@@ -103,6 +110,11 @@ impl Blocks {
         let past = self.past.lock();
         let held = past.iter().filter_map(|version| version.upgrade().map(|version| version.sequence()));
         held.min().unwrap_or_else(|| self.version.load().sequence())
+    }
+
+    /// Files of blocks that the opening set aside, because neither they nor a manifest said what they hold.
+    pub fn set_aside(&self) -> u64 {
+        self.set_aside
     }
 
     /// Bytes in the cache, its hits and its misses.
@@ -199,8 +211,8 @@ fn without(tombstones: &[Tombstone], removed: &[Ulid]) -> Vec<Tombstone> {
 }
 
 /// The deletions of a folder that its live blocks have yet to carry out.
-fn open_tombstones(disk: &Disk, folder: &Path, live: &[Live], warnings: &mut Warnings) -> io::Result<Vec<Tombstone>> {
-    let found = tombstones::read(disk, folder)?;
+fn open_tombstones(disk: &Disk, folder: &Path, live: &[Live], warnings: &mut Warnings) -> Vec<Tombstone> {
+    let found = tombstones::read(disk, folder);
     let named = found.tombstones.iter().flat_map(|tombstone| &tombstone.blocks);
     let gone: Vec<Ulid> = named.filter(|id| live.iter().all(|live| live.meta.id != **id)).copied().collect();
     let left = without(&found.tombstones, &gone);
@@ -214,11 +226,18 @@ fn open_tombstones(disk: &Disk, folder: &Path, live: &[Live], warnings: &mut War
         // A full disk is no reason not to start: what was read holds.
         warnings.push(format!("cannot write the list of deletions anew: {error}"));
     }
-    Ok(left)
+    left
 }
 
-/// Every block that opens, but for those that another one replaces.
-fn rebuild(disk: &Disk, folder: &Path, files: &[Ulid], cache: &Arc<Cache>, warnings: &mut Warnings) -> Vec<Live> {
+/// Every block that opens, but for those that another one replaces. Files that do not open are added to those that are
+/// to be left alone.
+fn rebuild(
+    disk: &Disk,
+    folder: &Path,
+    (files, spared): (&[Ulid], &mut Vec<Ulid>),
+    cache: &Arc<Cache>,
+    warnings: &mut Warnings,
+) -> Vec<Live> {
     let mut live = Vec::new();
     for id in files {
         match Block::open(disk, &path_of(folder, *id), cache) {
@@ -227,6 +246,7 @@ fn rebuild(disk: &Disk, folder: &Path, files: &[Ulid], cache: &Arc<Cache>, warni
                 // Kept under another name: nothing names it any more, and somebody may want to look at it.
                 let path = path_of(folder, *id);
                 let _ = disk.rename(&path, &path.with_extension("damaged"));
+                spared.push(*id);
                 warnings.push(error.to_string());
             }
         }

@@ -179,11 +179,12 @@ pub(super) fn write(disk: &Disk, folder: &Path, tombstones: &[Tombstone]) -> io:
     disk.publish(&folder.join(NAME), &encode(tombstones))
 }
 
-pub(super) fn read(disk: &Disk, folder: &Path) -> io::Result<Found> {
-    match disk.read(&folder.join(NAME), LEN_MAX) {
-        Ok(bytes) => Ok(decode(&bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found { tombstones: Vec::new(), fault: None }),
-        Err(error) => Err(error),
+pub(super) fn read(disk: &Disk, folder: &Path) -> Found {
+    let without = |fault| Found { tombstones: Vec::new(), fault };
+    match disk.read_salvaged(&folder.join(NAME), LEN_MAX) {
+        Ok((bytes, _)) => decode(&bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => without(None),
+        Err(_) => without(Some("the disk cannot read it")),
     }
 }
 

@@ -5,11 +5,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::base::disk::Disk;
 
+use super::aside::{self, Damaged};
 use super::frame::{PAYLOAD_MAX, push_frame};
 use super::reader::{Damage, FrameReader};
 use super::snapshot;
@@ -31,6 +33,8 @@ pub struct WalConfig {
     pub folder: PathBuf,
     pub mode: Mode,
     pub segment_bytes_max: u64,
+    /// A segment that was begun so long ago is ended.
+    pub segment_age_max: Duration,
     /// Whether somebody runs `Wal::run` on a thread. Without, whoever waits does the work: for simulations.
     pub threaded: bool,
 }
@@ -60,6 +64,7 @@ pub struct Wal {
     read_only: Mutex<Option<String>>,
     /// Segments below it were found at the start; this run writes those from it on.
     first_own: u64,
+    damaged: Damaged,
     /// Kept beside the reason for a look without a lock.
     counters: Counters,
 }
@@ -92,7 +97,7 @@ impl Wal {
         // Above snapshots too: a segment below one would be taken for covered by it.
         let covered = snapshot::list(disk, &config.folder)?.last().map_or(1, |(number, _)| *number);
         writer.next_number = segments.last().map_or(1, |(number, _)| number + 1).max(covered);
-        writer.sequence = last_sequence(disk, &config.folder, &segments)?.map_or(1, |last| last + 1);
+        writer.sequence = last_sequence(disk, &config.folder, &segments).map_or(1, |last| last + 1);
         let first_own = writer.next_number;
         let counters = Counters::default();
         counters.live_bytes.store(segments.iter().map(|(_, len)| len).sum(), Ordering::Relaxed);
@@ -104,6 +109,7 @@ impl Wal {
             writer: Mutex::new(writer),
             read_only: Mutex::default(),
             first_own,
+            damaged: Damaged::default(),
             counters,
         })
     }
@@ -125,12 +131,20 @@ impl Wal {
     pub fn replay(&self, from: u64, mut visit: impl FnMut(Step<'_>) -> ControlFlow<()>) -> io::Result<Replayed> {
         let mut replayed = Replayed::default();
         let mut last: Option<u64> = None;
-        for (number, _) in self.found(from)? {
-            let file = self.disk.open(&segment_path(&self.config.folder, number))?;
+        for (number, len) in self.found(from)? {
+            let path = segment_path(&self.config.folder, number);
+            let file = match self.disk.open(&path).and_then(|file| file.len().map(|_| file)) {
+                Ok(file) => file,
+                Err(error) => {
+                    self.note_damaged(&path);
+                    replayed.damaged.push((number, Damage::unopened(&error, len)));
+                    continue;
+                }
+            };
             let mut reader = FrameReader::new(&file)?;
             loop {
                 let place = reader.position();
-                let Some((header, payload)) = reader.next_frame()? else { break };
+                let Some((header, payload)) = reader.next_frame() else { break };
                 // A segment that failed is written again: the same numbers come twice, and the same frames are
                 // harmless. Only a step over numbers means a loss.
                 replayed.frames += 1;
@@ -146,6 +160,9 @@ impl Wal {
             }
             replayed.segments += 1;
             let damage = reader.damage().clone();
+            if damage.is_harm() {
+                self.note_damaged(&path);
+            }
             if damage != Damage::default() {
                 replayed.damaged.push((number, damage));
             }
@@ -294,8 +311,9 @@ impl Wal {
         Ok(())
     }
 
-    /// What is due by time: a sync in `fast` mode, a probe while read-only. To be called about once a second.
-    pub fn tick(&self) {
+    /// What is due by time: a sync in `fast` mode, the end of a segment, a probe while read-only. To be called about once
+    /// a second, with the monotonic clock.
+    pub fn tick(&self, now: Duration) {
         let mut writer = self.writer.lock();
         if self.read_only().is_some() {
             let mut probe = Vec::new();
@@ -314,6 +332,8 @@ impl Wal {
             }
         } else if let Err(error) = writer.sync() {
             self.go_read_only(&error);
+        } else {
+            writer.cut_aged(now, self.config.segment_age_max);
         }
     }
 
@@ -331,12 +351,30 @@ impl Wal {
         if self.counters.is_read_only.load(Ordering::Acquire) == 0 { None } else { self.read_only.lock().clone() }
     }
 
+    /// Says that a file of the log is damaged: it is set aside when it is not needed any more.
+    pub fn note_damaged(&self, path: &Path) {
+        if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+            self.damaged.note(name.to_owned());
+        }
+    }
+
+    /// Takes a file of the log away, which must not be needed any more.
+    pub fn retire(&self, path: &Path) -> io::Result<()> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        self.damaged.retire(&self.disk, &self.config.folder, name)
+    }
+
+    /// Removes what was set aside: for when there is no room for it.
+    pub fn forget_damaged(&self) -> io::Result<()> {
+        aside::keep(&self.disk, &self.config.folder, 0)
+    }
+
     /// Removes the segments below a number, which a snapshot covers.
     pub fn remove_below(&self, number: u64) -> io::Result<()> {
         let mut left = 0;
         for (segment, len) in list_segments(&self.disk, &self.config.folder)? {
             if segment < number {
-                self.disk.remove(&segment_path(&self.config.folder, segment))?;
+                self.retire(&segment_path(&self.config.folder, segment))?;
             } else {
                 left += len;
             }
@@ -411,19 +449,20 @@ fn list_segments(disk: &Disk, folder: &Path) -> io::Result<Vec<(u64, u64)>> {
 }
 
 /// The highest number of a frame that was written; it stands in the last segment that has any.
-fn last_sequence(disk: &Disk, folder: &Path, segments: &[(u64, u64)]) -> io::Result<Option<u64>> {
+fn last_sequence(disk: &Disk, folder: &Path, segments: &[(u64, u64)]) -> Option<u64> {
     for (number, _) in segments.iter().rev() {
-        let file = disk.open(&segment_path(folder, *number))?;
-        let mut reader = FrameReader::new(&file)?;
+        // One that cannot be read is reported when the log is read. Its numbers given twice do no harm.
+        let Ok(file) = disk.open(&segment_path(folder, *number)) else { continue };
+        let Ok(mut reader) = FrameReader::new(&file) else { continue };
         let mut last = None;
-        while let Some((header, _)) = reader.next_frame()? {
+        while let Some((header, _)) = reader.next_frame() {
             last = last.max(Some(header.sequence));
         }
         if last.is_some() {
-            return Ok(last);
+            return last;
         }
     }
-    Ok(None)
+    None
 }
 
 /// Preludes are label sets, which repeat themselves: fast zstd takes them to a tenth.

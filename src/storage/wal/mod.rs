@@ -7,6 +7,7 @@
 //!
 //! A frame is `frame`, a file of frames is read by `reader` and written by `writer`; `ticket` is what waiters hold.
 
+mod aside;
 pub mod frame;
 pub mod reader;
 pub mod snapshot;

@@ -18,6 +18,22 @@ pub struct Damage {
     pub holes: Vec<Hole>,
     /// Bytes at the end that are no frames: a write that a crash cut short, or damage to the last frame.
     pub tail: Option<Hole>,
+    /// Bytes that the disk cannot read.
+    pub unreadable: u64,
+    /// Why the file cannot be read at all, if so.
+    pub error: Option<String>,
+}
+
+impl Damage {
+    /// Of a file that cannot even be opened.
+    pub fn unopened(error: &io::Error, len: u64) -> Self {
+        Self { unreadable: len, error: Some(error.to_string()), ..Self::default() }
+    }
+
+    /// Whether there is more than what a crash may leave at the end of a segment.
+    pub fn is_harm(&self) -> bool {
+        !self.holes.is_empty() || self.unreadable > 0 || self.error.is_some()
+    }
 }
 
 /// A run of bytes that are no frames.
@@ -48,23 +64,23 @@ impl<'a> FrameReader<'a> {
     }
 
     /// The next good frame; `None` at the end of the file. Damage on the way is noted and stepped over.
-    pub fn next_frame(&mut self) -> io::Result<Option<(Header, &[u8])>> {
+    pub fn next_frame(&mut self) -> Option<(Header, &[u8])> {
         loop {
-            self.fill(HEADER_LEN)?;
+            self.fill(HEADER_LEN);
             let Some(header) = self.peek_header() else {
-                if !self.step_to_magic()? {
-                    return Ok(None);
+                if !self.step_to_magic() {
+                    return None;
                 }
                 continue;
             };
             let whole = HEADER_LEN + header.len as usize;
-            self.fill(whole)?;
+            self.fill(whole);
             let payload = self.buffer.get(self.at + HEADER_LEN..self.at + whole);
             if payload.is_some_and(|payload| crc32c(payload) == header.payload_crc) {
                 self.end_hole();
                 let begin = self.at + HEADER_LEN;
                 self.at += whole;
-                return Ok(self.buffer.get(begin..self.at).map(|payload| (header, payload)));
+                return self.buffer.get(begin..self.at).map(|payload| (header, payload));
             }
             // The header is right, so the damage is in the payload. A torn write may have left the begin of other
             // frames inside the announced length: go on byte by byte rather than by that length.
@@ -88,10 +104,10 @@ impl<'a> FrameReader<'a> {
     }
 
     /// Moves to the next place that begins like a frame; false at the end of the file.
-    fn step_to_magic(&mut self) -> io::Result<bool> {
+    fn step_to_magic(&mut self) -> bool {
         if self.base + self.at as u64 >= self.len {
             self.end_file();
-            return Ok(false);
+            return false;
         }
         self.begin_hole();
         let mut from = self.at + 1;
@@ -99,24 +115,24 @@ impl<'a> FrameReader<'a> {
             let rest = self.buffer.get(from..).unwrap_or(&[]);
             if let Some(found) = rest.windows(MAGIC.len()).position(|window| window == MAGIC) {
                 self.at = from + found;
-                return Ok(true);
+                return true;
             }
             // The magic may begin in the last bytes of the window.
             self.at = from.max(self.buffer.len().saturating_sub(MAGIC.len() - 1)).min(self.buffer.len());
             if self.base + self.buffer.len() as u64 >= self.len {
                 self.at = self.buffer.len();
                 self.end_file();
-                return Ok(false);
+                return false;
             }
-            self.fill(WINDOW)?;
+            self.fill(WINDOW);
             from = self.at;
         }
     }
 
     /// Has `want` bytes from `at` in the buffer, or all that the file still has.
-    fn fill(&mut self, want: usize) -> io::Result<()> {
+    fn fill(&mut self, want: usize) {
         if self.buffer.len() - self.at >= want || self.base + self.buffer.len() as u64 >= self.len {
-            return Ok(());
+            return;
         }
         self.buffer.drain(..self.at);
         self.base += self.at as u64;
@@ -124,13 +140,15 @@ impl<'a> FrameReader<'a> {
         let held = self.buffer.len();
         let left = usize::try_from(self.len - self.base).unwrap_or(usize::MAX);
         self.buffer.resize(want.max(WINDOW).min(left).max(held), 0);
-        let read = self.file.read_at(self.buffer.get_mut(held..).unwrap_or(&mut []), self.base + held as u64)?;
+        // Where the disk cannot read there are zeros, which are no frames.
+        let rest = self.buffer.get_mut(held..).unwrap_or(&mut []);
+        let (read, unreadable) = self.file.read_over(rest, self.base + held as u64);
+        self.damage.unreadable += unreadable;
         if held + read < self.buffer.len() {
             // The file is shorter than it said.
             self.buffer.truncate(held + read);
             self.len = self.base + self.buffer.len() as u64;
         }
-        Ok(())
     }
 
     fn begin_hole(&mut self) {
@@ -171,7 +189,7 @@ mod tests {
         file.write_at(bytes, 0).unwrap();
         let mut reader = FrameReader::new(&file).unwrap();
         let mut found = Vec::new();
-        while let Some((header, payload)) = reader.next_frame().unwrap() {
+        while let Some((header, payload)) = reader.next_frame() {
             assert!(payload.iter().all(|byte| u64::from(*byte) == header.sequence));
             found.push(header.sequence);
         }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::base::disk::{Disk, File, temporary_name};
 
 use super::frame::push_frame;
+use super::log::Wal;
 
 /// Bytes that are gathered before they are written.
 const BUFFER: usize = 1 << 20;
@@ -25,7 +26,8 @@ pub struct SnapshotWriter {
     sequence: u64,
 }
 
-fn snapshot_path(folder: &Path, number: u64) -> PathBuf {
+/// The path of a snapshot.
+pub fn snapshot_path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:012}.snapshot"))
 }
 
@@ -90,10 +92,11 @@ pub fn open(disk: &Disk, folder: &Path, number: u64) -> io::Result<File> {
 }
 
 /// Removes the snapshots below a number, and what unfinished ones left.
-pub fn remove_below(disk: &Disk, folder: &Path, number: u64) -> io::Result<()> {
+pub fn remove_below(disk: &Disk, wal: &Wal, number: u64) -> io::Result<()> {
+    let folder = wal.folder();
     for (snapshot, _) in list(disk, folder)? {
         if snapshot < number {
-            disk.remove(&snapshot_path(folder, snapshot))?;
+            wal.retire(&snapshot_path(folder, snapshot))?;
         }
     }
     for entry in disk.list(folder)?.into_iter().filter(|entry| entry.name.ends_with(".tmp")) {

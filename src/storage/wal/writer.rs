@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::base::disk::{Disk, File};
 
@@ -20,6 +21,8 @@ pub(super) struct Writer {
     pub next_number: u64,
     /// What the present segment holds beyond its last sync, to be written again elsewhere if a sync fails.
     unsynced: Vec<u8>,
+    /// When the present segment was first looked at by `age`.
+    seen_since: Option<Duration>,
     /// Frame number of the next frame.
     pub sequence: u64,
     /// Failures that were healed by a fresh segment.
@@ -47,6 +50,7 @@ impl Writer {
             segment: None,
             next_number: 1,
             unsynced: Vec::new(),
+            seen_since: None,
             sequence: 1,
             healed: 0,
         }
@@ -140,7 +144,20 @@ impl Writer {
         }
     }
 
+    /// Ends the present segment when it has been written to for so long; `now` is of the monotonic clock. To be called
+    /// about once a second.
+    pub(super) fn cut_aged(&mut self, now: Duration, age_max: Duration) {
+        if self.segment.is_none() {
+            return;
+        }
+        let since = *self.seen_since.get_or_insert(now);
+        if now.saturating_sub(since) >= age_max {
+            self.cut();
+        }
+    }
+
     fn start_segment(&mut self) -> io::Result<()> {
+        self.seen_since = None;
         let path = segment_path(&self.folder, self.next_number);
         // The number is used up even if this fails: a name that may or may not exist is not tried again.
         self.next_number += 1;
