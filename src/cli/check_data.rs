@@ -1,7 +1,7 @@
 //! `novascope check DIR`: reads everything in a data folder and says what is damaged.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::base::disk::Disk;
@@ -60,7 +60,12 @@ const STATE: [(&str, Verify); 3] = [
 /// A larger file is none of ours.
 const STATE_BYTES_MAX: u64 = 4 << 30;
 
-fn state_faults(disk: &Disk, folder: &Path, mut tell: impl FnMut(&str)) -> Vec<String> {
+fn state_faults(disk: &Disk, folder: &Path, tell: impl FnMut(&str)) -> Vec<String> {
+    damaged_state(disk, folder, tell).into_iter().map(|(path, fault)| format!("{}: {fault}", path.display())).collect()
+}
+
+/// Damaged files of state, with what is wrong; what is good is told.
+pub(super) fn damaged_state(disk: &Disk, folder: &Path, mut tell: impl FnMut(&str)) -> Vec<(PathBuf, String)> {
     let mut faults = Vec::new();
     for (name, verify) in STATE {
         let path = folder.join(name);
@@ -73,7 +78,7 @@ fn state_faults(disk: &Disk, folder: &Path, mut tell: impl FnMut(&str)) -> Vec<S
             Ok(what) => tell(&format!("{}: good, {what}", path.display())),
             Err(fault) => {
                 tell(&format!("{}: DAMAGED", path.display()));
-                faults.push(format!("{}: {fault}", path.display()));
+                faults.push((path, fault));
             }
         }
     }

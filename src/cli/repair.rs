@@ -11,8 +11,9 @@ use clap::Args;
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
 use crate::base::rng::Rng;
-use crate::cli::{complain, say};
+use crate::cli::{check_data, complain, say};
 use crate::metrics::{LogFile, audit_log, good_frames};
+use crate::notify::journal;
 use crate::storage::block::{Block, Blocks, Loss, audit, check_manifest, check_tombstones, losses, open_all};
 use crate::storage::lock::FolderLock;
 
@@ -81,6 +82,25 @@ impl Bench<'_> {
         let blocks = self.folder.join("blocks");
         if self.disk.list(self.folder)?.iter().any(|entry| entry.name == "blocks") {
             self.repair_blocks(&blocks)?;
+        }
+        self.repair_state()
+    }
+
+    fn repair_state(&mut self) -> Result<(), Failed> {
+        for (path, fault) in check_data::damaged_state(&self.disk, self.folder, |_| {}) {
+            self.damaged += 1;
+            say(&format!("{}: {fault}", path.display()));
+            if self.dry_run {
+                continue;
+            }
+            let bytes = self.disk.read(&path, u64::MAX).unwrap_or_default();
+            self.set_aside(&path)?;
+            // Each line of it stands for itself; the others are one text.
+            if path.ends_with("notify.state") {
+                self.disk.publish(&path, &journal::whole(&bytes))?;
+            } else {
+                self.disk.remove(&path)?;
+            }
         }
         Ok(())
     }

@@ -49,7 +49,10 @@ pub struct LogAudit {
 pub fn audit_log(disk: &Disk, folder: &Path) -> io::Result<LogAudit> {
     let mut audit = LogAudit::default();
     for (path, is_snapshot) in files(disk, folder)? {
-        audit.read(disk, &path, is_snapshot)?;
+        if let Err(error) = audit.read(disk, &path, is_snapshot) {
+            let faults = vec![format!("it cannot be read: {error}")];
+            audit.files.push(LogFile { path, faults, ..LogFile::default() });
+        }
     }
     Ok(audit)
 }

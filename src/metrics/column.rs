@@ -133,6 +133,10 @@ impl Open {
     /// Appends a sample that is later than the last and has room.
     #[inline]
     pub(super) fn push(&mut self, time: i64, start: i64, value: f64) {
+        if self.step == FLUSHED {
+            // It was kept to be compared with this one.
+            self.clear();
+        }
         let len = self.values.len();
         if self.extra.is_some() || start != 0 {
             self.push_extra(time, start);

@@ -52,6 +52,8 @@ struct Due {
     series: Vec<(Labels, SeriesRef)>,
     /// First and last time of their samples; `None` without any.
     bounds: Option<(i64, i64)>,
+    /// Series of which everything is in blocks already.
+    idle: Vec<(SeriesRef, Flushed)>,
 }
 
 impl Flush {
@@ -122,8 +124,8 @@ impl Shared {
 
     fn copied_before(&self, blocks: &Blocks, before: i64) -> io::Result<Pending> {
         let copied_at = self.uptime_secs();
-        let Due { series: due, bounds } = self.due(before);
-        let mut flushed = Vec::with_capacity(due.len());
+        let Due { series: due, bounds, idle: mut flushed } = self.due(before);
+        flushed.reserve(due.len());
         if let Some(bounds) = bounds {
             let mut writer = WindowWriter::new(blocks, self.seams.clock.now(), bounds);
             let mut column = Column::default();
@@ -154,21 +156,23 @@ impl Shared {
 
     /// Series with samples before the cut, ascending by labels, and the times of those samples.
     fn due(&self, before: i64) -> Due {
-        let mut due = Vec::new();
+        let (mut due, mut idle) = (Vec::new(), Vec::new());
         let mut bounds: Option<(i64, i64)> = None;
         for shard in &self.shards {
             let shard = shard.lock();
             for (slot, series) in shard.iter() {
-                let Some((first, last)) = series.bounds_to_flush().filter(|(first, _)| *first < before) else {
+                if let Some(all) = series.all_flushed(before) {
+                    idle.extend(shard.reference(slot).map(|reference| (reference, all)));
                     continue;
-                };
+                }
+                let Some((first, last)) = series.bounds().filter(|(first, _)| *first < before) else { continue };
                 let last = last.min(before - 1);
                 bounds = Some(bounds.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
                 due.extend(shard.reference(slot).map(|reference| (series.labels.clone(), reference)));
             }
         }
         due.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        Due { series: due, bounds }
+        Due { series: due, bounds, idle }
     }
 
     /// Takes flushed samples out of memory, if nobody reads them there any more.

@@ -152,7 +152,7 @@ impl Histograms {
             same: self.open.get(at).filter(|sample| sample.time == time).cloned(),
             after: self.open.iter().skip(at).find(|sample| sample.time > time).cloned(),
         };
-        if near.before.is_some() || near.same.is_some() {
+        if near.before.is_some() || self.sealed.is_empty() {
             return near;
         }
         // A chunk that cannot be read is reported to those who query it.
@@ -163,7 +163,7 @@ impl Histograms {
         }
         let at = samples.partition_point(|sample| sample.time < time);
         near.before = at.checked_sub(1).and_then(|before| samples.get(before)).cloned();
-        near.same = samples.get(at).filter(|sample| sample.time == time).cloned();
+        near.same = samples.get(at).filter(|sample| sample.time == time).cloned().or(near.same);
         near.after = samples.into_iter().find(|sample| sample.time > time).or(near.after);
         near
     }
@@ -330,7 +330,7 @@ mod tests {
             let rng = Rng::from_seed(seed);
             let (mut column, mut plain) = (Histograms::default(), Vec::<(i64, f64)>::new());
             let mut flushed_before = None;
-            for step in 0..1_500 {
+            for step in 0..1_500_u32 {
                 let newest = plain.last().map_or(0, |(time, _)| *time);
                 let time = if rng.chance(0.9) { newest + 1 + rng.below(9) as i64 } else { rng.below(9_000) as i64 };
                 let at = plain.partition_point(|(other, _)| *other < time);
@@ -342,8 +342,8 @@ mod tests {
                 let after = plain.get(at + usize::from(is_known)).map(|(time, _)| *time);
                 assert_eq!(times(near.after), after, "seed {seed}, step {step}");
                 if !is_known {
-                    assert_eq!(column.insert(sample(time, step as f64)), at < plain.len());
-                    plain.insert(at, (time, step as f64));
+                    assert_eq!(column.insert(sample(time, f64::from(step))), at < plain.len());
+                    plain.insert(at, (time, f64::from(step)));
                 }
                 if rng.chance(0.01) {
                     let (mint, maxt) = (time - 200, time - 100);

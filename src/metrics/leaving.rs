@@ -16,18 +16,25 @@ impl Series {
     /// Copies everything before a cut, for a block, and marks it; samples of after the cut do not share chunks with it
     /// then. `None` where there is nothing.
     pub(super) fn copy_before(&mut self, before: i64) -> Option<(Snapshot, Flushed)> {
-        self.bounds_to_flush().filter(|(first, _)| *first < before)?;
+        self.bounds().filter(|(first, _)| *first < before)?;
         self.split_at(before);
-        let mut snapshot = self.snapshot(i64::MIN, before.saturating_sub(1));
-        if self.open.is_flushed() {
-            snapshot.open.clear();
-        }
+        let mut snapshot = self.outside_blocks(i64::MIN, before.saturating_sub(1));
         snapshot.chunks.retain(|chunk| chunk.last < before);
         for chunk in &mut self.sealed {
             chunk.flushed = chunk.last < before;
         }
         let tail = (!self.open.is_empty() && self.open.last() < before).then(|| self.open.last());
         Some((snapshot, Flushed { tail }))
+    }
+
+    /// What a reader of blocks needs besides: not the newest sample where a block has it, which would stand beside the
+    /// window that counts it.
+    pub(super) fn outside_blocks(&self, mint: i64, maxt: i64) -> Snapshot {
+        let mut snapshot = self.snapshot(mint, maxt);
+        if self.open.is_flushed() {
+            snapshot.open.clear();
+        }
+        snapshot
     }
 
     /// Seals the floats before a cut, but for the very last of the series.
@@ -101,12 +108,13 @@ impl Series {
         let floats: usize =
             self.sealed.iter().take_while(|chunk| chunk.last < before).map(|chunk| chunk.heap_bytes()).sum();
         let histograms = self.side.as_ref().map_or(0, |side| side.histograms.bytes_before(before));
-        let open = usize::from(!self.open.is_empty() && self.open.first() < before && !self.open.is_flushed());
+        let open = usize::from(!self.open.is_empty() && self.open.first() < before);
         floats + open + histograms
     }
 
-    /// First and last time of what is in no block; `None` where all of it is.
-    pub(super) fn bounds_to_flush(&self) -> Option<(i64, i64)> {
-        if self.open.is_flushed() && self.sealed.is_empty() && self.side.is_none() { None } else { self.bounds() }
+    /// What a flush would take where that is in a block already: the newest sample, which is kept for the next.
+    pub(super) fn all_flushed(&self, before: i64) -> Option<Flushed> {
+        let only_tail = self.open.is_flushed() && self.sealed.is_empty() && self.side.is_none();
+        (only_tail && self.open.last() < before).then(|| Flushed { tail: Some(self.open.last()) })
     }
 }

@@ -115,7 +115,7 @@ impl Selection {
         let in_head = found.head.and_then(|reference| {
             let shard = self.shared.shards[reference.shard as usize].lock();
             // A series that is gone had nothing left inside retention that is not in blocks.
-            shard.get(reference).map(|series| series.snapshot(mint, maxt))
+            shard.get(reference).map(|series| series.outside_blocks(mint, maxt))
         });
         if let (Some(place), Some((version, selected))) = (found.block, &self.blocks)
             && let Some(series) = selected.series.get(place as usize)

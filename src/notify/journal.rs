@@ -209,6 +209,14 @@ fn parse(bytes: &[u8]) -> Found {
     found
 }
 
+/// The lines that are whole, as a file of their own.
+pub fn whole(bytes: &[u8]) -> Vec<u8> {
+    let mut out = format!("{MAGIC} {VERSION}\n").into_bytes();
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n').skip(1);
+    lines.filter(|line| parse_line(line).is_some()).for_each(|line| out.extend_from_slice(line));
+    out
+}
+
 /// Checks the bytes of such a file; answers what it holds.
 ///
 /// # Errors

@@ -131,3 +131,34 @@ fn a_damaged_frame_of_the_log_costs_its_request() {
     assert!(said.contains("are no frames") || said.contains("are missing"), "{said}");
     assert!(count(&Daemon::start(&data, &["--self", "off"])) >= all - 4);
 }
+
+#[test]
+fn damaged_files_of_state_are_named_and_end_no_start() {
+    let (folder, data) = data_folder();
+    let all = fill(&data);
+    let files = ["rules/alerts.json", "rules/namespaces.json", "notify.state"];
+    fs::create_dir_all(data.join("rules")).unwrap();
+    for name in files {
+        fs::write(data.join(name), b"crc32c 00000000\n{\"version\":2}").unwrap();
+    }
+    let checked = run(&["check"], &data);
+    assert_eq!(checked.status.code(), Some(1), "{}", checked.stdout);
+    for name in files {
+        assert!(checked.stderr.contains(&format!("{name}: ")), "{name}: {}", checked.stderr);
+        assert!(checked.stdout.contains(&format!("{name}: DAMAGED")), "{name}: {}", checked.stdout);
+    }
+    let copy = folder.path().join("copy");
+    fs::create_dir_all(copy.join("rules")).unwrap();
+    fs::create_dir_all(copy.join("wal")).unwrap();
+    for name in files {
+        fs::copy(data.join(name), copy.join(name)).unwrap();
+    }
+    repair(&copy);
+    let daemon = Daemon::start(&data, &["--self", "off"]);
+    assert_eq!(count(&daemon), all);
+    let metrics = daemon.get("/metrics").text();
+    for name in ["rules/alerts.json", "notify.state"] {
+        assert!(metrics.contains(&format!("novascope_state_files_damaged_total{{file=\"{name}\"}} 1\n")), "{metrics}");
+        assert!(data.join(format!("{name}.damaged")).exists(), "{name} was set aside");
+    }
+}
