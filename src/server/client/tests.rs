@@ -152,6 +152,29 @@ async fn tls_trusts_the_configured_authority_only() {
     assert!(wary.contains("certificate"), "{wary}");
 }
 
+/// What `openssl req -x509` makes; Go takes it as `ca_file` too.
+#[tokio::test]
+async fn a_certificate_may_be_its_own_authority() {
+    let own = |name: &str| {
+        let mut parameters = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let signing_key = rcgen::KeyPair::generate().unwrap();
+        Signed { cert: parameters.self_signed(&signing_key).unwrap(), signing_key }
+    };
+    let (signed, other) = (own("example.test"), own("example.test"));
+    let url = serve_tls(&signed).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let trusting = |name: &str, certificate: &Signed| {
+        std::fs::write(file.path(), certificate.cert.pem()).unwrap();
+        client(&format!("{{tls_config: {{ca_file: '{}', server_name: {name}}}}}", file.path().display()))
+    };
+    assert_eq!(body_of(&trusting("example.test", &signed), &url).await.unwrap(), "ok");
+    let named = body_of(&trusting("another.test", &signed), &url).await.unwrap_err().to_string();
+    assert!(named.contains("not valid for name"), "{named}");
+    let unknown = body_of(&trusting("example.test", &other), &url).await.unwrap_err().to_string();
+    assert!(unknown.contains("certificate"), "{unknown}");
+}
+
 #[tokio::test]
 async fn changed_tls_files_are_read_again_and_bad_ones_change_nothing() {
     let (old, new) = (signed(), signed());

@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
 use rustls::version::{TLS12, TLS13};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
@@ -37,8 +39,10 @@ pub(super) fn build(config: &TlsConfig) -> Result<rustls::ClientConfig, ClientEr
         .map_err(|error| ClientError::Tls(error.to_string()))?;
     let builder = if config.insecure_skip_verify {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustEverybody(provider)))
+    } else if let Some(text) = pem(config.ca.as_deref(), config.ca_file.as_deref())? {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Trusted::new(&text, provider)?))
     } else {
-        builder.with_root_certificates(roots(config)?)
+        builder.with_root_certificates(Arc::clone(SYSTEM_ROOTS.get_or_init(system_roots)))
     };
     let Some(certificates) = pem(config.cert.as_deref(), config.cert_file.as_deref())? else {
         return Ok(builder.with_no_client_auth());
@@ -73,15 +77,67 @@ fn versions(config: &TlsConfig) -> &'static [&'static SupportedProtocolVersion] 
     }
 }
 
-fn roots(config: &TlsConfig) -> Result<Arc<RootCertStore>, ClientError> {
-    let Some(text) = pem(config.ca.as_deref(), config.ca_file.as_deref())? else {
-        return Ok(Arc::clone(SYSTEM_ROOTS.get_or_init(system_roots)));
-    };
-    let mut store = RootCertStore::empty();
-    for certificate in certificates_in(&text)? {
-        store.add(certificate).map_err(|error| ClientError::Tls(format!("ca: {error}")))?;
+/// Certificates that the operator trusts: authorities, and servers that are their own authority. The library refuses the
+/// latter where they say so (CA:TRUE, what `openssl req -x509` makes), Go does not.
+#[derive(Debug)]
+struct Trusted {
+    authorities: Arc<WebPkiServerVerifier>,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Trusted {
+    fn new(text: &[u8], provider: Arc<CryptoProvider>) -> Result<Self, ClientError> {
+        let bad = |error: &dyn std::fmt::Display| ClientError::Tls(format!("ca: {error}"));
+        let certificates = certificates_in(text)?;
+        let mut store = RootCertStore::empty();
+        for certificate in &certificates {
+            store.add(certificate.clone()).map_err(|error| bad(&error))?;
+        }
+        let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider);
+        Ok(Self { authorities: authorities.build().map_err(|error| bad(&error))?, certificates })
     }
-    Ok(Arc::new(store))
+}
+
+impl ServerCertVerifier for Trusted {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let judged = self.authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        // The library looks at the validity first, so this is all that it has against the certificate.
+        let is_own_authority = judged.as_ref().is_err_and(|error| error.to_string().contains("CaUsedAsEndEntity"));
+        if is_own_authority && self.certificates.iter().any(|known| known == end_entity) {
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        judged
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.authorities.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.authorities.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
+    }
 }
 
 fn system_roots() -> Arc<RootCertStore> {
