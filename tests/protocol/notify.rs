@@ -185,3 +185,44 @@ fn a_grpc_client_lists_and_acknowledges() {
         assert_eq!(wrong.code(), tonic::Code::InvalidArgument, "{wrong}");
     });
 }
+
+#[test]
+fn a_grpc_client_watches_and_silences() {
+    let (_folder, data) = data_folder();
+    let daemon = Daemon::start(&data, &["--self", "off"]);
+    let named = |name: &str| json!([{"labels": {"alertname": name, "team": "db"}}]);
+    fire(&daemon, &named("Old"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let channel = Channel::from_shared(format!("http://{}", daemon.main)).unwrap().connect().await.unwrap();
+        let mut client = Grpc::new(channel.clone());
+        client.ready().await.unwrap();
+        let asked = wire::WatchRequest { filter: vec!["team=db".to_owned()] };
+        let path = "/novascope.v1.AlertService/Watch".parse().unwrap();
+        let codec = tonic_prost::ProstCodec::<wire::WatchRequest, wire::WatchResponse>::default();
+        let mut seen = client.server_streaming(tonic::Request::new(asked), path, codec).await.unwrap().into_inner();
+        let mut next = async || {
+            let message = tokio::time::timeout(WAIT_MAX, seen.message()).await;
+            message.expect("a message in time").unwrap().expect("the stream goes on")
+        };
+        let first = next().await;
+        assert_eq!((first.total, first.alerts[0].labels["alertname"].as_str()), (1, "Old"));
+        let asked = wire::SilenceRequest {
+            matchers: vec!["alertname=New".to_owned()],
+            by: "ada".to_owned(),
+            comment: "known".to_owned(),
+            for_seconds: 600,
+            ..wire::SilenceRequest::default()
+        };
+        let silence: wire::SilenceResponse = call(&channel, "Silence", asked.clone()).await.unwrap();
+        fire(&daemon, &json!([{"labels": {"alertname": "Other", "team": "web"}}]));
+        fire(&daemon, &named("New"));
+        let second = next().await;
+        let event = second.event.unwrap();
+        assert_eq!((event.kind.as_str(), event.labels["alertname"].as_str()), ("fired", "New"));
+        assert_eq!(second.alert.unwrap().silenced_by, [silence.id]);
+        let endless = wire::SilenceRequest { for_seconds: 0, ..asked };
+        let refused = call::<_, wire::SilenceResponse>(&channel, "Silence", endless).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused}");
+    });
+}

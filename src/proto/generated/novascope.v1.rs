@@ -81,6 +81,74 @@ pub struct AcknowledgeRequest {
     pub for_seconds: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SilenceRequest {
+    /// Matchers in Alertmanager's syntax; all must hold.
+    #[prost(string, repeated, tag = "1")]
+    pub matchers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "2")]
+    pub by: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub comment: ::prost::alloc::string::String,
+    /// 0 for now.
+    #[prost(int64, tag = "4")]
+    pub starts_at_unix_ms: i64,
+    /// When it ends …
+    #[prost(int64, tag = "5")]
+    pub ends_at_unix_ms: i64,
+    /// … or for how long it holds.
+    #[prost(uint64, tag = "6")]
+    pub for_seconds: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SilenceResponse {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub ends_at_unix_ms: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRequest {
+    /// Matchers in Alertmanager's syntax; all must hold.
+    #[prost(string, repeated, tag = "1")]
+    pub filter: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// The first has alerts and their total; the others an event, or how many were missed by a reader that is too slow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub alerts: ::prost::alloc::vec::Vec<Alert>,
+    #[prost(uint64, tag = "2")]
+    pub total: u64,
+    #[prost(message, optional, tag = "3")]
+    pub event: ::core::option::Option<Event>,
+    /// The alert of the event as it is now.
+    #[prost(message, optional, tag = "4")]
+    pub alert: ::core::option::Option<Alert>,
+    #[prost(uint64, tag = "5")]
+    pub missed: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Event {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(int64, tag = "2")]
+    pub time_unix_ms: i64,
+    /// fired, resolved, acknowledged, unacknowledged, escalated, flapping
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub fingerprint: ::prost::alloc::string::String,
+    #[prost(map = "string, string", tag = "5")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    #[prost(string, tag = "6")]
+    pub by: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub detail: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AcknowledgeResponse {
     #[prost(string, repeated, tag = "1")]
     pub fingerprints: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,

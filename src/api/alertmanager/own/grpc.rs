@@ -1,4 +1,6 @@
-//! gRPC `novascope.v1.AlertService`: List and Acknowledge. The unary calls are framed by hand, as those of OTLP are.
+//! gRPC `novascope.v1.AlertService`: List, Acknowledge, Silence, Watch. Calls are framed by hand, as those of OTLP are.
+
+mod watch;
 
 use std::sync::Arc;
 
@@ -17,12 +19,15 @@ use super::acknowledge::Request;
 use super::alerts::select;
 use super::{PAGE_DEFAULT, PAGE_MAX};
 use crate::api::alertmanager::alerts::Filter;
+use crate::api::alertmanager::silences::refuse;
 use crate::api::alertmanager::{Alertmanager, Refusal};
 use crate::base::clock::Millis;
 use crate::base::units::Period;
 use crate::model::labels::Labels;
 use crate::notify::alert::Fingerprint;
+use crate::notify::matchers;
 use crate::notify::notifier::State as Notifications;
+use crate::notify::silence::Silence;
 use crate::proto::novascope::v1 as wire;
 use crate::server::body::{BodyLimits, read_raw};
 use crate::server::error::{Failure, Kind};
@@ -45,8 +50,27 @@ pub(super) fn routes() -> Router<Arc<Alertmanager>> {
         };
         answer(acknowledge(&api, asked).await)
     };
+    let silence = |State(api): State<Arc<Alertmanager>>, headers: HeaderMap, body: Body| async move {
+        let asked = match read(&headers, body).await {
+            Ok(asked) => asked,
+            Err(failure) => return failure.into_status().into_http::<Body>(),
+        };
+        answer(silence(&api, asked).await)
+    };
+    let watch = |State(api): State<Arc<Alertmanager>>, headers: HeaderMap, body: Body| async move {
+        let asked: wire::WatchRequest = match read(&headers, body).await {
+            Ok(asked) => asked,
+            Err(failure) => return failure.into_status().into_http::<Body>(),
+        };
+        match Filter::of(&asked.filter) {
+            Ok(filter) => watch::answer(api, filter),
+            Err(refusal) => refusal.0.into_status().into_http::<Body>(),
+        }
+    };
     Router::new()
         .route("/novascope.v1.AlertService/List", post(list))
+        .route("/novascope.v1.AlertService/Silence", post(silence))
+        .route("/novascope.v1.AlertService/Watch", post(watch))
         .route("/novascope.v1.AlertService/Acknowledge", post(acknowledge))
 }
 
@@ -75,19 +99,30 @@ fn answer<M: Message>(result: Result<M, Refusal>) -> Response {
         Ok(message) => message.encode_to_vec(),
         Err(refusal) => return refusal.0.into_status().into_http::<Body>(),
     };
-    let Ok(length) = u32::try_from(message.len()) else {
+    let Some(framed) = frame(&message) else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let mut framed = Vec::with_capacity(FRAME_BYTES + message.len());
-    framed.push(0);
-    framed.extend_from_slice(&length.to_be_bytes());
-    framed.extend_from_slice(&message);
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let body = Full::new(Bytes::from(framed)).with_trailers(std::future::ready(Some(Ok(trailers))));
+    let body = Full::new(framed).with_trailers(std::future::ready(Some(Ok(success()))));
     let mut response = Response::new(Body::new(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
+}
+
+/// A message on the wire; none that is longer than the framing can say.
+fn frame(message: &[u8]) -> Option<Bytes> {
+    let length = u32::try_from(message.len()).ok()?;
+    let mut framed = Vec::with_capacity(FRAME_BYTES + message.len());
+    framed.push(0);
+    framed.extend_from_slice(&length.to_be_bytes());
+    framed.extend_from_slice(message);
+    Some(Bytes::from(framed))
+}
+
+/// What follows the messages of a call that went well.
+fn success() -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    trailers
 }
 
 fn list(api: &Alertmanager, asked: &wire::ListAlertsRequest) -> Result<wire::ListAlertsResponse, Refusal> {
@@ -146,4 +181,33 @@ async fn acknowledge(
     let (found, until) = request.acknowledge(api).await?;
     let fingerprints = found.iter().map(ToString::to_string).collect();
     Ok(wire::AcknowledgeResponse { fingerprints, until_unix_ms: until })
+}
+
+async fn silence(api: &Alertmanager, asked: wire::SilenceRequest) -> Result<wire::SilenceResponse, Refusal> {
+    if asked.by.is_empty() {
+        return Err(Refusal::bad("by is required: who silences"));
+    }
+    let now = api.notifier.now();
+    let holds = i64::try_from(asked.for_seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
+    let starts_at = if asked.starts_at_unix_ms > 0 { asked.starts_at_unix_ms } else { now };
+    let ends_at = match (asked.ends_at_unix_ms, holds) {
+        (0, 0) => return Err(Refusal::bad("ends_at_unix_ms or for_seconds is required")),
+        (0, holds) => starts_at.saturating_add(holds),
+        (ends_at, _) => ends_at,
+    };
+    let mut all = Vec::new();
+    for text in &asked.matchers {
+        all.extend(matchers::parse(text).map_err(|error| Refusal::bad(error.to_string()))?);
+    }
+    let silence = Silence {
+        id: String::new(),
+        matchers: all,
+        starts_at,
+        ends_at,
+        updated_at: 0,
+        created_by: asked.by,
+        comment: asked.comment,
+    };
+    let result = api.notifier.change(move |dispatcher, now, rng| dispatcher.silences.set(silence, now, rng)).await?;
+    result.map(|id| wire::SilenceResponse { id, ends_at_unix_ms: ends_at }).map_err(|error| refuse(&error))
 }
