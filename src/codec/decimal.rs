@@ -63,7 +63,7 @@ pub fn to_integers(values: &[f64], exponent: u8, integers: &mut [i64]) -> usize 
 }
 
 /// The inverse of [`to_integers`]. Any integer gives some double: damage cannot panic here.
-#[inline]
+#[inline(always)]
 pub fn from_integers(integers: &[i64], exponent: u8, values: &mut [f64]) {
     let power = POWERS.get(usize::from(exponent)).copied().unwrap_or(1.0);
     for (value, &integer) in values.iter_mut().zip(integers) {
@@ -84,7 +84,7 @@ pub fn ordered(value: f64) -> i64 {
 }
 
 /// The inverse of [`ordered`].
-#[inline]
+#[inline(always)]
 pub fn unordered(integer: i64) -> f64 {
     f64::from_bits((integer ^ (((integer >> 63) as u64) >> 1) as i64) as u64)
 }

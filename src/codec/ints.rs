@@ -5,27 +5,27 @@
 //! least in total; the few that need more keep their upper bits apart as patches. All arithmetic wraps, so every i64
 //! comes back, and damaged bytes give some integers or an error. Table: docs/format/chunk.md.
 
-use crate::codec::bytes::{Reader, put_signed, varint_len, zigzag};
-use crate::codec::pack::{bits, pack, stored_width, unpack};
-use crate::codec::{BLOCK, CodecError};
+use crate::codec::BLOCK;
+use crate::codec::bytes::{put_signed, varint_len, zigzag};
+use crate::codec::pack::{bits, pack, stored_width};
 
 /// All integers are equal.
-const CONSTANT: u8 = 0;
+pub(super) const CONSTANT: u8 = 0;
 /// Distances from a reference.
-const FRAME: u8 = 1;
+pub(super) const FRAME: u8 = 1;
 /// Differences of neighbours.
-const DELTA: u8 = 2;
+pub(super) const DELTA: u8 = 2;
 /// Differences of neighbouring differences.
-const DELTA2: u8 = 3;
+pub(super) const DELTA2: u8 = 3;
 /// A bit for each integer after the first says whether it moved; then the moves.
-const BITMAP: u8 = 4;
+pub(super) const BITMAP: u8 = 4;
 /// Positions of the moves, a byte each; then the moves.
-const SPARSE: u8 = 5;
-const MODE_MASK: u8 = 7;
+pub(super) const SPARSE: u8 = 5;
+pub(super) const MODE_MASK: u8 = 7;
 /// The integers share trailing zero bits, counted in a byte.
-const SHIFTED: u8 = 8;
+pub(super) const SHIFTED: u8 = 8;
 /// Some residuals have upper bits kept apart.
-const PATCHED: u8 = 16;
+pub(super) const PATCHED: u8 = 16;
 
 /// How residuals are packed, and what that costs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -261,139 +261,17 @@ fn fit_at(values: &[i64], reference: i64, widest: u32) -> Fit {
     best
 }
 
-/// Reads a block of `count` integers into the front of `out`; the rest of `out` is unspecified.
-pub fn decode(reader: &mut Reader<'_>, count: usize, origin: i64, out: &mut [i64; BLOCK]) -> Result<(), CodecError> {
-    if count > BLOCK {
-        return Err(CodecError("a block is too long"));
-    }
-    let head = reader.u8()?;
-    let first = origin.wrapping_add(reader.signed()?);
-    let shift = if head & SHIFTED != 0 { u32::from(reader.u8()?) & 63 } else { 0 };
-    let mut residuals = [0u64; BLOCK];
-    match head & MODE_MASK {
-        CONSTANT => out.fill(first),
-        FRAME => {
-            let reference = read_residuals(reader, head, count, &mut residuals)?;
-            let base = first.wrapping_add(reference.wrapping_shl(shift));
-            for (x, &r) in out.iter_mut().zip(&residuals) {
-                *x = base.wrapping_add(((r) << shift) as i64);
-            }
-        }
-        DELTA => {
-            let reference = read_residuals(reader, head, count.saturating_sub(1), &mut residuals)?;
-            let mut x = first;
-            let reference = (reference as u64) << shift;
-            for (slot, &r) in out.iter_mut().zip(&residuals) {
-                *slot = x;
-                x = x.wrapping_add((r << shift).wrapping_add(reference) as i64);
-            }
-        }
-        DELTA2 => {
-            let second = reader.signed()?;
-            let reference = read_residuals(reader, head, count.saturating_sub(2), &mut residuals)? as u64;
-            let (mut x, mut delta) = (first as u64, (second as u64) << shift);
-            let reference = reference << shift;
-            for (slot, &r) in out.iter_mut().zip(&residuals) {
-                *slot = x as i64;
-                x = x.wrapping_add(delta);
-                delta = delta.wrapping_add((r << shift).wrapping_add(reference));
-            }
-        }
-        BITMAP => {
-            let bitmap = reader.take(count.saturating_sub(1).div_ceil(8))?;
-            let moves = bitmap.iter().map(|byte| byte.count_ones() as usize).sum::<usize>();
-            if moves >= count.max(1) {
-                return Err(CodecError("a bitmap has bits beyond its block"));
-            }
-            let reference = read_residuals(reader, head, moves, &mut residuals)?;
-            let steps = steps(first, reference, shift, &residuals);
-            spread_bitmap(bitmap, &steps, out);
-        }
-        SPARSE => {
-            let moves = usize::from(reader.u8()?);
-            let positions = reader.take(moves)?;
-            let reference = read_residuals(reader, head, moves, &mut residuals)?;
-            spread_positions(positions, &steps(first, reference, shift, &residuals), out)?;
-        }
-        _ => return Err(CodecError("an integer block has an unknown mode")),
-    }
-    Ok(())
-}
-
-/// The values between moves: the first, then after each move.
-fn steps(first: i64, reference: i64, shift: u32, residuals: &[u64; BLOCK]) -> [i64; BLOCK] {
-    let mut steps = [0; BLOCK];
-    let mut x = first;
-    for (step, &r) in steps.iter_mut().zip(residuals) {
-        *step = x;
-        x = x.wrapping_add((r.wrapping_add(reference as u64) << shift) as i64);
-    }
-    steps
-}
-
-fn spread_bitmap(bitmap: &[u8], steps: &[i64; BLOCK], out: &mut [i64; BLOCK]) {
-    let mut at = 0u8;
-    let [head, rest @ ..] = out;
-    *head = steps[0];
-    for (byte, group) in bitmap.iter().zip(rest.chunks_mut(8)) {
-        let mut byte = *byte;
-        for slot in group {
-            at = at.wrapping_add(byte & 1);
-            byte >>= 1;
-            *slot = steps[usize::from(at)];
-        }
-    }
-}
-
-fn spread_positions(positions: &[u8], steps: &[i64; BLOCK], out: &mut [i64; BLOCK]) -> Result<(), CodecError> {
-    let mut from = 0;
-    for (&position, &value) in positions.iter().zip(steps) {
-        let to = usize::from(position) + 1;
-        out.get_mut(from..to).ok_or(CodecError("positions do not ascend"))?.fill(value);
-        from = to;
-    }
-    let last = steps.get(positions.len()).copied().unwrap_or_default();
-    out.get_mut(from..).ok_or(CodecError("positions do not ascend"))?.fill(last);
-    Ok(())
-}
-
-/// Reads the reference, which it returns, and `count` residuals.
-#[inline]
-fn read_residuals(
-    reader: &mut Reader<'_>,
-    head: u8,
-    count: usize,
-    residuals: &mut [u64; BLOCK],
-) -> Result<i64, CodecError> {
-    let reference = reader.signed()?;
-    let width = u32::from(reader.u8()?);
-    let residuals = residuals.get_mut(..count).ok_or(CodecError("a block is too long"))?;
-    let mut highs = [0u64; BLOCK];
-    let mut positions: &[u8] = &[];
-    if head & PATCHED != 0 {
-        let patches = usize::from(reader.u8()?) + 1;
-        let high = u32::from(reader.u8()?);
-        positions = reader.take(patches)?;
-        let highs = highs.get_mut(..patches).ok_or(CodecError("a block is too long"))?;
-        let len = unpack(reader.rest(), high, highs)?;
-        reader.take(len)?;
-    }
-    let len = unpack(reader.rest(), width, residuals)?;
-    reader.take(len)?;
-    for (&position, &high) in positions.iter().zip(&highs) {
-        let slot = residuals.get_mut(usize::from(position)).ok_or(CodecError("a patch lies beyond its block"))?;
-        *slot |= high.checked_shl(width).unwrap_or(0);
-    }
-    Ok(reference)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::rng::Rng;
+    use crate::codec::bytes::Reader;
+    use crate::codec::unpacker::Unpacker;
 
     #[track_caller]
     fn check(integers: &[i64], at_most: usize) {
+        // What a block leaves in the buffers must not show in the next.
+        let mut unpacker = Unpacker::dirty();
         for origin in [0, 12_345, i64::MIN] {
             let plan = Plan::new(integers);
             let mut out = Vec::new();
@@ -405,8 +283,7 @@ mod tests {
             for padding in [0, 16] {
                 out.resize(out.len() + padding, 0xaa);
                 let mut reader = Reader::new(&out);
-                let mut back = [7; BLOCK];
-                decode(&mut reader, integers.len(), origin, &mut back).unwrap();
+                let back = unpacker.block(&mut reader, integers.len(), origin).unwrap();
                 assert_eq!(&back[..integers.len()], integers);
                 assert_eq!(reader.rest().len(), padding);
             }
@@ -467,6 +344,7 @@ mod tests {
         let block: Vec<i64> = (0..256).map(|i| if i % 9 == 0 { i << 20 } else { i }).collect();
         let mut good = Vec::new();
         Plan::new(&block).write(0, &mut good);
+        let mut unpacker = Unpacker::default();
         for _ in 0..20_000 {
             let mut bytes = good.clone();
             for _ in 0..=rng.below(3) {
@@ -474,8 +352,7 @@ mod tests {
                 bytes[at] = rng.next_u64() as u8;
             }
             bytes.truncate(rng.below(bytes.len() as u64 + 1) as usize);
-            let mut out = [0; BLOCK];
-            let _ = decode(&mut Reader::new(&bytes), rng.below(258) as usize, 0, &mut out);
+            let _ = unpacker.block(&mut Reader::new(&bytes), rng.below(258) as usize, 0);
         }
     }
 }

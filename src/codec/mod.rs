@@ -20,6 +20,7 @@ pub mod prometheus;
 pub mod rollup;
 pub mod starts;
 pub mod times;
+mod unpacker;
 pub mod values;
 
 /// A column holds at most this many samples: 18 hours at 1 s. It bounds what a damaged count can allocate.

@@ -57,7 +57,7 @@ pub fn pack(values: &[u64], width: u32, out: &mut Vec<u8>) {
 }
 
 /// Fills `values` from the front of `bytes`, which may go on after them; returns how many bytes they took.
-#[inline]
+#[inline(always)]
 pub fn unpack(bytes: &[u8], width: u32, values: &mut [u64]) -> Result<usize, CodecError> {
     const SHORT: CodecError = CodecError("packed values end too early");
     let len = packed_len(values.len(), width);
@@ -85,7 +85,7 @@ pub fn unpack(bytes: &[u8], width: u32, values: &mut [u64]) -> Result<usize, Cod
 }
 
 /// `bytes` has 8 bytes more than the values need, so that no load can miss.
-#[inline]
+#[inline(always)]
 fn unpack_padded(bytes: &[u8], width: u32, values: &mut [u64]) {
     let mask = mask(width);
     let (mut groups, rest) = (bytes, values);

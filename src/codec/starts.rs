@@ -3,7 +3,8 @@
 
 use crate::codec::bytes::{Reader, put_signed};
 use crate::codec::ints::Plan;
-use crate::codec::{BLOCK, CodecError, ints, times};
+use crate::codec::unpacker::Unpacker;
+use crate::codec::{BLOCK, CodecError, times};
 
 /// Starts as they are.
 const PLAIN: u8 = 0;
@@ -57,10 +58,10 @@ pub fn decode_range(
     }
     let origin = reader.signed()?;
     let to = (from + count).min(len);
+    let mut unpacker = Unpacker::default();
     for first in (0..to).step_by(BLOCK) {
         let size = (len - first).min(BLOCK);
-        let mut integers = [0; BLOCK];
-        ints::decode(&mut reader, size, origin, &mut integers)?;
+        let mut integers = *unpacker.block(&mut reader, size, origin)?;
         if before {
             for (integer, time) in integers.iter_mut().zip(all.get(first..).unwrap_or_default()) {
                 *integer = time.wrapping_sub(*integer);

@@ -5,7 +5,8 @@
 
 use crate::codec::bytes::{Reader, put_signed, put_varint};
 use crate::codec::ints::Plan;
-use crate::codec::{BLOCK, CodecError, SAMPLES_MAX, ints};
+use crate::codec::unpacker::Unpacker;
+use crate::codec::{BLOCK, CodecError, SAMPLES_MAX};
 
 /// Start, step, runs.
 const GRID: u8 = 0;
@@ -171,20 +172,20 @@ impl<'a> Column<'a> {
             Body::Grid { reader, jitter: true, .. } => {
                 let mut residuals = self.decode_grid(i64::MIN, i64::MAX, out).and(self.skip_runs(*reader))?;
                 let grid = out.get_mut(before..).unwrap_or_default();
+                let mut unpacker = Unpacker::default();
                 for block in grid.chunks_mut(BLOCK) {
-                    let mut integers = [0; BLOCK];
-                    ints::decode(&mut residuals, block.len(), 0, &mut integers)?;
-                    block.iter_mut().zip(&integers).for_each(|(time, r)| *time = time.wrapping_add(*r));
+                    let integers = unpacker.block(&mut residuals, block.len(), 0)?;
+                    block.iter_mut().zip(integers).for_each(|(time, r)| *time = time.wrapping_add(*r));
                 }
                 cut(before, mint, maxt, out)?
             }
             Body::Free(reader) => {
                 let mut reader = *reader;
                 let mut left = self.len;
+                let mut unpacker = Unpacker::default();
                 while left > 0 {
-                    let mut integers = [0; BLOCK];
                     let count = left.min(BLOCK);
-                    ints::decode(&mut reader, count, self.first, &mut integers)?;
+                    let integers = unpacker.block(&mut reader, count, self.first)?;
                     out.extend_from_slice(integers.get(..count).unwrap_or_default());
                     left -= count;
                 }

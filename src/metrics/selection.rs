@@ -1,5 +1,6 @@
 //! The answer to a selector: which series, and their samples on demand, from blocks and from memory.
 
+use std::cmp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -96,10 +97,14 @@ fn joined(head: Vec<Found>, blocks: &[block::Series]) -> Vec<Found> {
     let mut head = head.into_iter().peekable();
     for (place, series) in blocks.iter().enumerate() {
         let place = Some(place as u32);
-        while let Some(found) = head.next_if(|found| found.labels < series.labels) {
-            all.push(found);
-        }
-        all.push(match head.next_if(|found| found.labels == series.labels) {
+        let same = loop {
+            match head.peek().map(|found| found.labels.cmp(&series.labels)) {
+                Some(cmp::Ordering::Less) => all.extend(head.next()),
+                Some(cmp::Ordering::Equal) => break head.next(),
+                Some(cmp::Ordering::Greater) | None => break None,
+            }
+        };
+        all.push(match same {
             Some(found) => Found { block: place, ..found },
             None => Found { labels: series.labels.clone(), head: None, block: place },
         });

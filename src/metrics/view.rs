@@ -74,6 +74,11 @@ impl Snapshot {
         }
         let (mut points, mut own, mut at) = (Points::default(), Column::default(), 0);
         self.floats(mint, maxt, &mut points)?;
+        if self.histograms.is_empty() {
+            (own.times, own.values, own.starts) = (points.times, points.values, points.starts);
+            column.append(&mut own);
+            return Ok(());
+        }
         for sample in self.histograms.read(mint, maxt)? {
             while at < points.len() && points.times[at] < sample.time {
                 own.push_float(points.times[at], points.start(at), points.values[at]);
