@@ -22,7 +22,7 @@ use super::refusal::Refusal;
 use super::series::{Placed, SeriesRef};
 use super::store::Shared;
 
-pub use floats::Float;
+pub use floats::{Float, Run};
 
 /// Who sends, and how its samples are to be treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -140,6 +140,15 @@ pub(super) fn merged(points: &Points, late: &[LateSample]) -> Points {
 
 /// Seals samples as chunks of about equal size, none longer than `CHUNK_SAMPLES` or than 32-bit offsets reach.
 pub(super) fn push_pieces(points: &Points, chunks: &mut Vec<Chunk>) {
+    let is_wide = |first: i64, time: i64| time.checked_sub(first).is_none_or(|width| width > i64::from(u32::MAX));
+    if let (Some(first), Some(last)) = (points.times.first(), points.times.last())
+        && points.len() <= CHUNK_SAMPLES
+        && !is_wide(*first, *last)
+    {
+        // An open column that is full, as nearly always.
+        chunks.extend(Chunk::seal(points));
+        return;
+    }
     let pieces = points.len().div_ceil(CHUNK_SAMPLES).max(1);
     let size = points.len().div_ceil(pieces);
     let mut piece = Points::default();
@@ -151,10 +160,7 @@ pub(super) fn push_pieces(points: &Points, chunks: &mut Vec<Chunk>) {
     };
     for at in 0..points.len() {
         let time = points.times[at];
-        let too_wide = piece
-            .times
-            .first()
-            .is_some_and(|first| time.checked_sub(*first).is_none_or(|width| width > i64::from(u32::MAX)));
+        let too_wide = piece.times.first().is_some_and(|first| is_wide(*first, time));
         if piece.len() >= size || too_wide {
             flush(&mut piece, chunks);
         }

@@ -51,7 +51,7 @@ mod usage;
 mod view;
 mod workers;
 
-pub use appender::{Appender, Float, Origin};
+pub use appender::{Appender, Float, Origin, Run};
 pub use audit::{LogAudit, LogFile, audit_log, good_frames};
 pub use catalog::{Listing, MetadataRow};
 pub use commit::{Commit, CommitError, Committed};

@@ -64,6 +64,13 @@ impl Batch {
         self.side.clear();
     }
 
+    /// Makes room for so many samples more.
+    pub(super) fn reserve(&mut self, samples: usize) {
+        self.ids.reserve(samples);
+        self.times.reserve(samples);
+        self.values.reserve(samples);
+    }
+
     #[inline]
     pub(super) fn push(&mut self, id: u64, time: i64, start: i64, value: f64) {
         if start != 0 || !self.starts.is_empty() {

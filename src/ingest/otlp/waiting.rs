@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::points::Head;
 use super::translate::{Pending, Place, Problem, Translator};
-use crate::metrics::{Float, Refusal, SeriesRef};
+use crate::metrics::{Float, Refusal, Run, SeriesRef};
 use crate::proto::wire::WireError;
 
 /// So many share their locks, and still lie in the second cache of a core.
@@ -24,6 +24,7 @@ pub(super) struct Walk<'b> {
     places: Vec<Arc<Place>>,
     found: Vec<Option<SeriesRef>>,
     floats: Vec<Float>,
+    runs: Vec<Run>,
     /// For each of `floats` its place in `points`.
     origins: Vec<usize>,
 }
@@ -57,22 +58,24 @@ impl Translator<'_> {
     /// # Errors
     /// Where an attribute shows that the request is broken.
     pub(super) fn flush(&mut self, walk: &mut Walk<'_>) -> Result<(), WireError> {
-        let Walk { keys, points, places, found, floats, origins, .. } = walk;
+        let Walk { keys, points, places, found, floats, runs, origins, .. } = walk;
         self.caches.series.get_many(keys, self.now_secs, found);
         floats.clear();
+        runs.clear();
         origins.clear();
         let mut unknown = Vec::new();
         for (at, (series, point)) in found.iter().zip(points.iter()).enumerate() {
             match series {
                 Some(series) => {
-                    floats.push(Float { series: *series, time: point.time, start: point.start, value: point.value });
+                    runs.push(Run::new(*series, &(floats.len()..floats.len() + 1)));
+                    floats.push(Float { time: point.time, start: point.start, value: point.value });
                     origins.push(at);
                 }
                 None => unknown.push(at),
             }
         }
         let mut refused = Vec::new();
-        self.appender.floats(floats, |at, refusal| refused.push((origins[at], refusal)));
+        self.appender.runs(runs, floats, |_, at, refusal| refused.push((origins[at], refusal)));
         let taken = (floats.len() - refused.len()) as u64;
         self.report.samples += taken;
         self.accepted += taken;

@@ -4,7 +4,7 @@ use super::histogram::{Decoded, HistogramError};
 use crate::ingest::labels::{self, LabelProblem};
 use crate::ingest::recent::Recent;
 use crate::ingest::report::Report;
-use crate::metrics::{Appender, Float, Refusal, SeriesRef};
+use crate::metrics::{Appender, Float, Refusal, Run, SeriesRef};
 use crate::model::exemplar::Exemplar;
 use crate::model::metadata::Metadata;
 use crate::proto::wire::WireError;
@@ -22,24 +22,16 @@ pub(super) struct Sink<'a> {
     encoded: Vec<u8>,
 }
 
-/// A float of a series entry.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
-    pub time: i64,
-    pub start: i64,
-    pub value: f64,
-}
-
 /// Series entries that hold nothing but floats: they are looked up and appended together.
 #[derive(Debug, Default)]
 pub(super) struct Waiting<'b> {
     keys: Vec<u128>,
     /// For each key what its labels are decoded from, and where its samples end.
     entries: Vec<(&'b [u8], usize)>,
-    samples: Vec<Sample>,
+    samples: Vec<Float>,
     found: Vec<Option<SeriesRef>>,
-    floats: Vec<Float>,
-    /// For each of `floats` its place in `entries`.
+    runs: Vec<Run>,
+    /// For each of `runs` its place in `entries`.
     places: Vec<usize>,
 }
 
@@ -53,7 +45,7 @@ impl<'b> Waiting<'b> {
 
     /// Adds a sample of the entry that is being read; false where it has too many to wait.
     #[inline]
-    pub(super) fn push(&mut self, sample: Sample) -> bool {
+    pub(super) fn push(&mut self, sample: Float) -> bool {
         self.samples.push(sample);
         self.samples.len() - self.closed() < Self::OPEN_MAX
     }
@@ -138,11 +130,11 @@ impl<'a> Sink<'a> {
         waiting: &mut Waiting<'_>,
         decode: impl Fn(&[u8], &mut Vec<u8>) -> Result<(), WireError>,
     ) {
-        let Waiting { keys, entries, samples, found, floats, places } = waiting;
+        let Waiting { keys, entries, samples, found, runs, places } = waiting;
         self.known.get_many(keys, self.now_secs, found);
-        floats.clear();
+        runs.clear();
         places.clear();
-        let (mut unknown, mut from) = (Vec::new(), 0);
+        let (mut unknown, mut from, mut taken) = (Vec::new(), 0, 0);
         for (place, (series, (_, end))) in found.iter().zip(entries.iter()).enumerate() {
             let mine = from..*end;
             from = *end;
@@ -150,21 +142,20 @@ impl<'a> Sink<'a> {
                 unknown.push((place, mine));
                 continue;
             };
-            for Sample { time, start, value } in &samples[mine] {
-                floats.push(Float { series, time: *time, start: *start, value: *value });
-                places.push(place);
-            }
+            taken += mine.len();
+            runs.push(Run::new(series, &mine));
+            places.push(place);
         }
         let mut refused = Vec::new();
-        self.appender.floats(floats, |at, refusal| refused.push((at, refusal)));
-        self.report.samples += (floats.len() - refused.len()) as u64;
-        for (at, refusal) in refused {
-            let (key, message) = (keys[places[at]], entries[places[at]].0);
+        self.appender.runs(runs, samples, |run, at, refusal| refused.push((places[run], at, refusal)));
+        self.report.samples += (taken - refused.len()) as u64;
+        for (place, at, refusal) in refused {
+            let (key, message) = (keys[place], entries[place].0);
             match refusal {
                 Refusal::UnknownSeries => {
                     // It was removed since it was looked up: once more, from its labels.
                     self.known.remove(key);
-                    let Float { time, start, value, .. } = floats[at];
+                    let Float { time, start, value } = samples[at];
                     self.series(key, |into| decode(message, into)).float(time, start, value);
                 }
                 refusal => self.refuse(&refusal, &|into| decode(message, into)),
@@ -172,7 +163,7 @@ impl<'a> Sink<'a> {
         }
         for (place, mine) in unknown {
             let mut series = self.series(keys[place], |into| decode(entries[place].0, into));
-            for Sample { time, start, value } in &samples[mine] {
+            for Float { time, start, value } in &samples[mine] {
                 series.float(*time, *start, *value);
             }
         }

@@ -5,9 +5,10 @@
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::append::{Sample, Sink, Waiting};
+use super::append::{Sink, Waiting};
 use super::histogram;
 use crate::ingest::labels;
+use crate::metrics::Float;
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
 use crate::model::metadata::{Metadata, MetricType};
@@ -53,7 +54,7 @@ fn series<'b>(message: &'b [u8], sink: &mut Sink<'_>, waiting: &mut Waiting<'b>)
     let (mut rest, mut fits) = (reader, true);
     while fits && rest.take_tag(SAMPLES) {
         let (value, time) = sample(rest.delimited()?)?;
-        fits = waiting.push(Sample { time, start: 0, value });
+        fits = waiting.push(Float { time, start: 0, value });
     }
     if rest.is_empty() && waiting.is_open() {
         if waiting.close(xxh3_128(raw), raw) {

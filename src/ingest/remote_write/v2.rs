@@ -6,10 +6,11 @@
 use hashbrown::HashSet;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::append::{Sample, Sink, Waiting};
+use super::append::{Sink, Waiting};
 use super::histogram;
 use super::v1::metric_type;
 use crate::ingest::labels::{self, LABELS_MAX};
+use crate::metrics::Float;
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::metadata::{Metadata, MetricType};
@@ -130,7 +131,7 @@ impl<'b> Request<'b> {
                     samples += 1;
                     if fits && others == 0 {
                         let (value, time, start) = sample(field.bytes()?)?;
-                        fits = waiting.push(Sample { time, start, value });
+                        fits = waiting.push(Float { time, start, value });
                     }
                 }
                 3 | 4 => others += 1,

@@ -1,75 +1,114 @@
 //! Many floats at once.
 
+use std::ops::Range;
+
 use super::Appender;
 use crate::metrics::refusal::Refusal;
 use crate::metrics::series::SeriesRef;
 
-/// One float of a series that is known.
+/// One float.
 #[derive(Clone, Copy, Debug)]
 pub struct Float {
-    pub series: SeriesRef,
     pub time: i64,
     /// When its counting began, in milliseconds; 0 where unknown.
     pub start: i64,
     pub value: f64,
 }
 
+/// Floats of one series that is known: where they stand in a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    pub series: SeriesRef,
+    from: u32,
+    to: u32,
+}
+
+impl Run {
+    /// A list has at most `u32::MAX` floats; more are a bug of the caller.
+    #[inline]
+    pub fn new(series: SeriesRef, floats: &Range<usize>) -> Self {
+        debug_assert!(u32::try_from(floats.end).is_ok(), "a list of floats is bounded");
+        Self { series, from: floats.start as u32, to: floats.end as u32 }
+    }
+
+    fn floats(self) -> Range<usize> {
+        self.from as usize..self.to as usize
+    }
+}
+
 impl Appender<'_> {
-    /// Appends floats shard by shard; those of one shard in the order given. `refused` hears which were not taken.
+    /// Appends floats shard by shard; those of one shard in the order given. `refused` hears which were not taken: of
+    /// which run, and where in the list.
     ///
     /// A lock orders memory: between two locks the processor waits for each series to come from memory before it looks
     /// for the next. Under one lock it fetches several side by side.
-    pub fn floats(&mut self, floats: &[Float], mut refused: impl FnMut(usize, Refusal)) {
+    pub fn runs(&mut self, runs: &[Run], floats: &[Float], mut refused: impl FnMut(usize, usize, Refusal)) {
         let shards = self.shared.shards.len();
         let mut ends = vec![0_usize; shards + 1];
-        for float in floats {
-            ends[float.series.shard as usize + 1] += 1;
+        for run in runs {
+            ends[run.series.shard as usize + 1] += 1;
         }
         for at in 1..=shards {
             ends[at] += ends[at - 1];
         }
-        let mut order = vec![0_u32; floats.len()];
+        let mut order = vec![0_u32; runs.len()];
         let mut next = ends.clone();
-        for (at, float) in floats.iter().enumerate() {
-            let slot = &mut next[float.series.shard as usize];
+        for (at, run) in runs.iter().enumerate() {
+            let slot = &mut next[run.series.shard as usize];
             order[*slot] = at as u32;
             *slot += 1;
         }
+        self.batch.reserve(floats.len());
         for number in 0..shards {
             let mine = &order[ends[number]..ends[number + 1]];
             if !mine.is_empty() {
-                self.floats_of_shard(number, (floats, mine), &mut refused);
+                self.runs_of_shard(
+                    number,
+                    mine.iter().map(|at| (*at as usize, runs[*at as usize])),
+                    floats,
+                    &mut refused,
+                );
             }
         }
         self.bound_batch();
     }
 
-    fn floats_of_shard(
+    fn runs_of_shard(
         &mut self,
         number: usize,
-        (floats, mine): (&[Float], &[u32]),
-        refused: &mut impl FnMut(usize, Refusal),
+        runs: impl Iterator<Item = (usize, Run)>,
+        floats: &[Float],
+        refused: &mut impl FnMut(usize, usize, Refusal),
     ) {
+        let (mut oldest, mut taken) = (self.oldest, 0);
         let mut shard = self.shared.shards[number].lock();
-        for at in mine {
-            let at = *at as usize;
-            let Float { series, time, start, value } = floats[at];
-            let placed = self.check(time).and_then(|()| {
-                let series = shard.get_mut(series).ok_or(Refusal::UnknownSeries)?;
+        for (number, run) in runs {
+            let mut series = shard.get_mut(run.series);
+            if let Some(series) = &mut series {
                 series.touched = self.now_secs;
-                Ok((series.id, series.append_float(time, start, value, self.dedup)?))
-            });
-            match placed {
-                Ok((id, placed)) => {
-                    self.batch.push(id, time, start, value);
-                    self.tally.note(placed);
-                    self.tally.committed.samples += 1;
-                }
-                Err(refusal) => {
-                    self.tally.refused[refusal.index()] += 1;
-                    refused(at, refusal);
+            }
+            for at in run.floats() {
+                let Float { time, start, value } = floats[at];
+                let placed = self.check(time).and_then(|()| {
+                    let series = series.as_mut().ok_or(Refusal::UnknownSeries)?;
+                    Ok((series.id, series.append_float(time, start, value, self.dedup)?))
+                });
+                match placed {
+                    Ok((id, placed)) => {
+                        self.batch.push(id, time, start, value);
+                        self.tally.note(placed);
+                        oldest = oldest.min(time);
+                        taken += 1;
+                    }
+                    Err(refusal) => {
+                        self.tally.refused[refusal.index()] += 1;
+                        refused(number, at, refusal);
+                    }
                 }
             }
         }
+        drop(shard);
+        self.oldest = oldest;
+        self.tally.committed.samples += taken;
     }
 }

@@ -14,7 +14,7 @@ use crate::model::sample::STALE_NAN;
 use crate::promql::source::{Column, SeriesSet as _};
 
 use super::config::{Config, Durability};
-use super::{Origin, Refusal, Seams, Store};
+use super::{Float, Origin, Refusal, Run, Seams, Store};
 
 mod again;
 mod backfill;
@@ -63,6 +63,24 @@ fn read(store: &Store, job: &str, mint: i64, maxt: i64) -> Vec<(i64, f64)> {
         found.read(0, &mut column).unwrap();
     }
     column.times.into_iter().zip(column.values).collect()
+}
+
+#[test]
+fn runs_of_known_series_are_told_to_those_who_keep_results() {
+    let fixture = open(|config| config.dedup_interval_ms = 0);
+    append(&fixture.store, "a", &[(NOW, 1.0)]);
+    let token = fixture.store.changes().token();
+    let mut appender = fixture.store.appender(Origin::new("test"));
+    let series = appender.series(up("a").as_encoded()).unwrap();
+    let floats = [1, 2, 3].map(|at| Float { time: NOW + at * 1_000, start: 0, value: at as f64 });
+    let mut refused = Vec::new();
+    appender.runs(&[Run::new(series, &(1..3)), Run::new(series, &(0..1))], &floats, |run, at, refusal| {
+        refused.push((run, at, refusal));
+    });
+    assert_eq!(appender.commit().wait().unwrap().samples, 3);
+    assert_eq!(refused, []);
+    assert_eq!(fixture.store.changes().since(token), NOW + 1_000);
+    assert_eq!(read(&fixture.store, "a", i64::MIN, i64::MAX).len(), 4);
 }
 
 #[test]
