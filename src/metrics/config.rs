@@ -158,7 +158,7 @@ impl Config {
             tiers: rule.tier_retention_ms.iter().map(|retention| oldest(*retention)).collect(),
         }));
         let tiers = self.tiers.iter().map(|tier| tier.resolution_ms).collect();
-        Policy { tiers, classes, bytes_max: self.blocks_bytes_max }
+        Policy { now, tiers, classes, bytes_max: self.blocks_bytes_max }
     }
 }
 

@@ -113,6 +113,8 @@ impl Shared {
             self.copy_before(blocks, i64::MAX, &mut state)?;
             self.release(blocks, &mut state);
         }
+        // The reserve follows what is left of the log.
+        self.look_at_disk();
         Ok(())
     }
 

@@ -22,11 +22,15 @@ use super::store::{Shared, Store};
 /// The file whose space is kept for finishing what was begun.
 const RESERVE: &str = "reserve";
 
-/// Of what is stored, the part that the reserve is kept at, up to the limit of the settings.
+/// Of what is not in blocks yet, the part that the reserve is kept at, up to the limit of the settings.
 const RESERVE_SHARE: u64 = 16;
 
-/// The reserve of an empty store.
-const RESERVE_MIN: u64 = 1 << 20;
+/// The reserve of a store that has everything in blocks.
+const RESERVE_MIN: u64 = 256 << 10;
+
+/// It is made smaller when it is so many times what is wanted. The log is cut at every snapshot, and it need not follow
+/// that.
+const RESERVE_SLACK: u64 = 4;
 
 /// Hard links that the operator asked for: they are his, and count when he counts.
 const SNAPSHOTS: &str = "snapshots";
@@ -113,31 +117,29 @@ impl Room {
         removed.is_ok()
     }
 
-    /// Makes the reserve, where there is ample space for it.
-    fn keep_reserve(&self, disk: &Disk, limits: &DiskLimits) {
+    /// Makes the reserve, where there is ample space for it. `unblocked`: bytes of the log and its snapshot; what has to
+    /// be written on a full disk is in proportion to them, and not to blocks.
+    fn keep_reserve(&self, disk: &Disk, limits: &DiskLimits, unblocked: u64) {
         let held = self.reserve.load(Ordering::Relaxed);
-        // What has to be written on a full disk is in proportion to what is stored.
-        let stored = self.used.load(Ordering::Relaxed).saturating_sub(held);
         let most = self.scaled(limits.reserve_bytes).min(self.size_max(limits).map_or(u64::MAX, |max| max / 50));
-        let want = most.min((stored / RESERVE_SHARE).max(RESERVE_MIN));
+        let want = most.min((unblocked / RESERVE_SHARE).max(RESERVE_MIN));
         let path = self.folder.join(RESERVE);
         let is_endless = self.total.load(Ordering::Relaxed) == u64::MAX;
         // It doubles when it grows, so that it is made anew a few times in all.
-        let serves = |bytes: u64| bytes > 0 && bytes >= want / 2;
+        let serves = |bytes: u64| bytes > 0 && bytes >= want / 2 && bytes / RESERVE_SLACK <= want;
         if serves(held) || want == 0 || is_endless {
             return;
         }
+        let low = self.scaled(limits.free_min_bytes);
+        let is_ample = self.free.load(Ordering::Relaxed) >= want.saturating_add(low.saturating_mul(2));
         let found = disk.open(&path).and_then(|file| file.len()).ok();
-        if let Some(found) = found.filter(|found| serves(*found) && *found <= most) {
+        // One of another size is better than none.
+        if let Some(found) = found.filter(|found| *found > 0 && *found <= most && (serves(*found) || !is_ample)) {
             self.reserve.store(found, Ordering::Relaxed);
             return;
         }
         self.reserve.store(0, Ordering::Relaxed);
-        if found.is_some() && disk.remove(&path).is_err() {
-            return;
-        }
-        let low = self.scaled(limits.free_min_bytes);
-        if self.free.load(Ordering::Relaxed) < want.saturating_add(low.saturating_mul(2)) {
+        if (found.is_some() && disk.remove(&path).is_err()) || !is_ample {
             return;
         }
         match disk.create_new(&path).and_then(|file| file.allocate(want)) {
@@ -195,7 +197,7 @@ impl Shared {
         room.used.store(bytes_in(disk, &room.folder, 0), Ordering::Relaxed);
         let reason = self.low_on_disk().or_else(|| self.out_of_size());
         if reason.is_none() {
-            room.keep_reserve(disk, limits);
+            room.keep_reserve(disk, limits, self.size_needed());
         }
         room.set(reason);
     }

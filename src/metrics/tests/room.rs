@@ -98,13 +98,15 @@ fn a_limit_of_size_is_never_exceeded_and_the_oldest_goes_first() {
         config.wal.segment_bytes_max = 8_000;
     });
     let step = 10_000;
-    let mut sent = 0;
+    let (mut sent, mut most) = (0, 0);
     for at in 0..4_000_i64 {
         time.advance(std::time::Duration::from_millis(step as u64));
         sent += usize::from(send(&store, 30, NOW + at * step).is_ok());
         store.maintain();
         let files = || ["blocks", "wal"].map(|name| disk.list(&Path::new(FOLDER).join(name)).unwrap());
         assert!(hand.used() <= max, "{} bytes after {at} requests: {:#?}", hand.used(), files());
+        // Blocks go as a whole, so what is used falls and rises.
+        most = most.max(if at >= 3_000 { hand.used() } else { 0 });
     }
     assert!(sent > 3_950, "only {sent} requests were taken");
     let newest = NOW + 3_999 * step;
@@ -115,7 +117,7 @@ fn a_limit_of_size_is_never_exceeded_and_the_oldest_goes_first() {
     assert_eq!(column.times.last(), Some(&newest));
     let held = column.times.windows(2).filter(|pair| pair[1] - pair[0] > step).count();
     assert!(held <= 50, "what is kept has no holes: {held}");
-    assert!(hand.used() > max / 2, "and the room is used: {} bytes", hand.used());
+    assert!(most > max / 2, "and the room is used: {most} bytes");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! A series belongs to every class whose matchers it fulfils, and what any of them keeps stays; the first class is that of
 //! the series that no other takes. Blocks go by their newest sample, so nothing goes before its time.
 
+use crate::base::clock::Millis;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 
@@ -17,6 +18,8 @@ const AHEAD_MS: i64 = 86_400_000;
 /// What may stay. Times are inclusive: what is before them goes. `i64::MIN` keeps everything, `i64::MAX` nothing.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// By the clock that is behind: windows that are not over may yet get samples.
+    pub now: Millis,
     /// Widths of the windows that are made, ascending.
     pub tiers: Vec<i64>,
     /// The first is for series that no other class takes.
@@ -37,10 +40,10 @@ pub struct Class {
 }
 
 impl Default for Policy {
-    /// Windows of a minute, and everything stays.
+    /// Windows of a minute, and everything stays. All windows are over.
     fn default() -> Self {
         let all = Class { matchers: Vec::new(), raw: i64::MIN, tiers: vec![i64::MIN] };
-        Self { tiers: vec![TIER_MS], classes: vec![all], bytes_max: None }
+        Self { now: i64::MAX, tiers: vec![TIER_MS], classes: vec![all], bytes_max: None }
     }
 }
 
@@ -110,7 +113,7 @@ mod tests {
             class("__name__=dwcp.*", 200, [200, 100]),
             class("job=debug", 900, [900, 900]),
         ];
-        let policy = Policy { tiers: vec![10, 60], classes, bytes_max: None };
+        let policy = Policy { now: i64::MAX, tiers: vec![10, 60], classes, bytes_max: None };
         let over = |name: &str, job: &str, resolution, newest| {
             let labels = Labels::from_pairs([("__name__", name), ("job", job)]);
             policy.is_series_over(&labels, resolution, newest)

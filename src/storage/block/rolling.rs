@@ -25,6 +25,13 @@ use super::window::{WINDOW_MS, window_of};
 /// Windows of a tier pay while their samples are there too, if they hold at least this many on average.
 const SAMPLES_MIN: u64 = 24;
 
+/// Time that a fresh group covers before it is rolled up: what is less is read as quickly as it is, and may be a part of
+/// a window that was flushed by hand, and is merged with its rest.
+const FRESH_SPAN_MS: i64 = WINDOW_MS / 8 * 5;
+
+/// From this age on it does not matter how short it is: groups add up.
+const RIPE_MS: i64 = 86_400_000;
+
 /// Width of the windows of time whose orphans become one block.
 const JOIN_MS: i64 = 12 * WINDOW_MS;
 
@@ -42,9 +49,11 @@ pub(super) fn due(version: &Version, group: &Group, policy: &Policy) -> Vec<i64>
     if !group.whole || blocks.iter().any(|block| !block.is_mergeable() || block.is_barren()) {
         return Vec::new();
     }
+    let is_ripe = is_ripe(&blocks, group.max_time, policy.now);
     let wanted = |width: &i64| {
         let kept = !policy.is_over(*width, group.max_time);
-        kept && group.tier(*width).is_none() && (pays(&blocks, *width) || policy.is_leaving(*width, group.max_time))
+        let is_due = || is_ripe && pays(&blocks, *width) || policy.is_leaving(*width, group.max_time);
+        kept && group.tier(*width).is_none() && is_due()
     };
     policy.tiers.iter().copied().filter(wanted).collect()
 }
@@ -53,6 +62,13 @@ pub(super) fn due(version: &Version, group: &Group, policy: &Policy) -> Vec<i64>
 pub(super) fn is_stale(version: &Version, group: &Group) -> bool {
     let of_group = |block: &Arc<Block>| block.meta().sources.iter().any(|id| group.ids.contains(id));
     version.with_roles().any(|(role, block)| role == Role::Stale && of_group(block))
+}
+
+/// Whether a group is worth rolling up by now: its last window is over, and it is long or old.
+fn is_ripe(blocks: &[Arc<Block>], newest: Millis, now: Millis) -> bool {
+    let end = window_of(newest, WINDOW_MS).saturating_add(1).saturating_mul(WINDOW_MS);
+    let oldest = blocks.iter().map(|block| block.meta().min_time).min().unwrap_or(newest);
+    end <= now && (newest.saturating_sub(oldest) >= FRESH_SPAN_MS || newest.saturating_add(RIPE_MS) <= now)
 }
 
 /// Whether windows of a width hold so many samples that queries gain by them.

@@ -64,7 +64,12 @@ fn read_wanted(blocks: &Blocks, matchers: &[Matcher], wanted: Wanted) -> (Vec<(L
 
 /// Raw samples stay from a time on, and no windows are made.
 fn raw_from(raw: i64) -> Policy {
-    Policy { tiers: vec![], classes: vec![Class { matchers: vec![], raw, tiers: vec![] }], bytes_max: None }
+    Policy {
+        now: i64::MAX,
+        tiers: vec![],
+        classes: vec![Class { matchers: vec![], raw, tiers: vec![] }],
+        bytes_max: None,
+    }
 }
 
 #[track_caller]

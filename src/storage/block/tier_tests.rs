@@ -69,7 +69,7 @@ fn class(matcher: Option<(&str, &str)>, raw: i64, tiers: [i64; 2]) -> Class {
 }
 
 fn policy(classes: Vec<Class>) -> Policy {
-    Policy { tiers: vec![10_000, 60_000], classes, bytes_max: None }
+    Policy { now: i64::MAX, tiers: vec![10_000, 60_000], classes, bytes_max: None }
 }
 
 fn keep_all() -> Policy {
