@@ -42,6 +42,38 @@ pub fn encode_floats(times: &[i64], values: &[f64], starts: &[i64], effort: Effo
     write(times, starts, &column, VERSION, out);
 }
 
+/// Appends one chunk of floats that holds what these do, each of which begins after the end of the one before. Blocks
+/// stay as they are where they fit together. After an error some bytes may be there.
+///
+/// # Errors
+/// Where one of them is damaged or does not hold floats, or they are too many.
+pub fn join_floats(chunks: &[&[u8]], out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let (mut times, mut starts, mut columns) = (Vec::new(), Vec::new(), Vec::new());
+    for bytes in chunks {
+        let parts = parse(bytes)?;
+        if parts.kind != 0 {
+            return Err(CodecError("a chunk does not hold floats"));
+        }
+        let mut target = Target { times: &mut times, starts: &mut starts };
+        decode_times(&parts, i64::MIN, i64::MAX, &mut target)?;
+        columns.push(parts.column);
+    }
+    if times.is_empty() || times.len() > SAMPLES_MAX || !times.is_sorted_by(|a, b| a < b) {
+        return Err(CodecError("chunks do not follow each other"));
+    }
+    let mut column = Vec::new();
+    if !values::join(&columns, &mut column)? {
+        let mut all = Vec::with_capacity(times.len());
+        columns.iter().try_for_each(|column| values::decode(column, &mut all))?;
+        values::encode(&all, &mut column);
+    }
+    if values::Column::parse(&column)?.len() != times.len() {
+        return Err(CodecError("a chunk's columns differ in length"));
+    }
+    write(&times, &starts, &column, VERSION, out);
+    Ok(())
+}
+
 /// Appends a chunk of native histograms, under the same conditions; the caller has asked [`histograms::fits`].
 pub fn encode_histograms(times: &[i64], values: &[Arc<Histogram>], starts: &[i64], effort: Effort, out: &mut Vec<u8>) {
     assert_eq!(times.len(), values.len(), "a sample has a time and a value");

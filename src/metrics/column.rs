@@ -13,6 +13,15 @@ use super::packed::Packed;
 /// Samples in a sealed chunk: one block of the value codec.
 pub(super) const CHUNK_SAMPLES: usize = 256;
 
+/// So many neighbours become one.
+const JOINED: usize = 4;
+
+/// Samples in a chunk that others were joined to: more than an hour at a second.
+const JOINED_SAMPLES_MAX: usize = 4_096;
+
+/// Time that a joined chunk may cover: chunks leave memory as a whole.
+const JOINED_SPAN_MS: i64 = 7_200_000;
+
 /// Samples by column, for decoding and merging.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Points {
@@ -295,6 +304,36 @@ impl Chunk {
         let mut bytes = Vec::with_capacity(points.len() * 2 + 64);
         chunk::encode_floats(&points.times, &points.values, &points.starts, Effort::Fast, &mut bytes);
         Some(Self { first, last, count: u32::try_from(points.len()).ok()?, flushed: false, bytes: Arc::from(bytes) })
+    }
+
+    /// One chunk of several that follow each other; `None` where one of them cannot be read.
+    fn joined(chunks: &[Self]) -> Option<Self> {
+        let parts: Vec<&[u8]> = chunks.iter().map(Self::bytes).collect();
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        chunk::join_floats(&parts, &mut bytes).ok()?;
+        let (first, last) = (chunks.first()?.first, chunks.last()?.last);
+        let count = chunks.iter().map(|chunk| chunk.count).sum();
+        Some(Self { first, last, count, flushed: false, bytes: Arc::from(bytes) })
+    }
+
+    /// Makes one of the last few chunks, while they are about equally long: each has a head, a place in the list and a
+    /// place on the heap, which together take as much as the samples of one block. A sample is moved twice at most.
+    pub(super) fn gather(chunks: &mut Vec<Self>) {
+        while let Some(at) = chunks.len().checked_sub(JOINED)
+            && let [first, .., last] = &chunks[at..]
+        {
+            let counts = || chunks[at..].iter().map(|chunk| chunk.count as usize);
+            let total: usize = counts().sum();
+            let alike = counts().all(|count| count * JOINED <= total * 2 && count * JOINED * 2 >= total);
+            let is_narrow = last.last.checked_sub(first.first).is_some_and(|span| span <= JOINED_SPAN_MS);
+            let are_free = chunks[at..].iter().all(|chunk| !chunk.flushed);
+            if !(alike && is_narrow && are_free) || total > JOINED_SAMPLES_MAX {
+                return;
+            }
+            let Some(joined) = Self::joined(&chunks[at..]) else { return };
+            chunks.truncate(at);
+            chunks.push(joined);
+        }
     }
 
     /// Takes the bytes of a chunk of floats, after a look at its header.

@@ -106,7 +106,7 @@ impl Series {
     /// Bytes of chunks before a cut: what a flush would take out of memory.
     pub(super) fn bytes_before(&self, before: i64) -> usize {
         let floats: usize =
-            self.sealed.iter().take_while(|chunk| chunk.last < before).map(|chunk| chunk.heap_bytes()).sum();
+            self.sealed.iter().take_while(|chunk| chunk.first < before).map(|chunk| chunk.heap_bytes()).sum();
         let histograms = self.side.as_ref().map_or(0, |side| side.histograms.bytes_before(before));
         let open = usize::from(!self.open.is_empty() && self.open.first() < before);
         floats + open + histograms

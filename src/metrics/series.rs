@@ -178,6 +178,7 @@ impl Series {
         self.open.read(i64::MIN, i64::MAX, &mut points);
         self.open.clear();
         push_pieces(&points, &mut self.sealed);
+        Chunk::gather(&mut self.sealed);
         let end = points.times.last().map_or(i64::MIN, |last| last.saturating_add(1));
         if let Some(side) = &mut self.side {
             side.late.settle(end, &mut self.sealed);

@@ -5,10 +5,12 @@
 //! power of ten (NaN, stale markers, infinities, negative zero, odd ones) stand beside their block bit for bit.
 
 mod encode;
+mod join;
 #[cfg(test)]
 mod tests;
 
 pub use encode::{encode, encode_with, estimate};
+pub use join::join;
 
 use crate::codec::bytes::Reader;
 use crate::codec::unpacker::Unpacker;

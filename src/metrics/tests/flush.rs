@@ -45,7 +45,7 @@ fn a_window_moves_into_a_block_and_every_reader_sees_every_sample_once() {
     append(&store, "a", &[(START + 500, 1.5), (START + 1_000, all[1].1)]);
     store.maintain();
     let in_memory = store.stats(1).samples;
-    assert!(in_memory < 1_100, "{in_memory} samples are left in memory");
+    assert!(in_memory < 5_000, "{in_memory} samples are left: the late one changed a chunk, and that stays");
     assert_eq!(store.totals().series, 1, "a series without newer samples leaves memory");
     assert_eq!(read(&store, "gone", i64::MIN, i64::MAX), samples(START, 100));
     let mut expect = all.clone();
