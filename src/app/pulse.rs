@@ -20,7 +20,7 @@ const BEAT: i64 = 1_000;
 const BEATS_OF_START: u32 = 4;
 
 /// From here on the speed of huge pages is worth their memory.
-const SERIES_WORTH_HUGE_PAGES: u64 = 5_000;
+const SERIES_WORTH_HUGE_PAGES: u64 = 200_000;
 
 /// What beats.
 #[derive(Debug)]
