@@ -39,6 +39,7 @@ mod postings;
 mod progress;
 mod record;
 mod replay;
+mod replayed;
 mod room;
 mod selection;
 mod series;

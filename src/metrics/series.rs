@@ -263,7 +263,8 @@ impl Series {
         points.values.first().copied()
     }
 
-    fn read_floats(&self, mint: i64, maxt: i64, points: &mut Points) {
+    /// Appends the floats in `mint..=maxt`, ascending by time.
+    pub(super) fn read_floats(&self, mint: i64, maxt: i64, points: &mut Points) {
         // A chunk that cannot be read is reported to those who query it.
         let _ = self.snapshot(mint, maxt).floats(mint, maxt, points);
     }

@@ -16,6 +16,7 @@ use super::columns::Restored;
 use super::histograms::read_histograms;
 use super::record::{BATCH, COLUMNS, DEFINITIONS, Item, read_batch, read_definitions};
 use super::replay::Restoring;
+use super::replayed::Floats;
 use super::series::SeriesRef;
 use super::shard::Shard;
 
@@ -120,6 +121,7 @@ pub(super) fn apply(head: &Restoring<'_>, refs: &Refs, gathered: &Gathered) -> D
                 tracing::warn!(kind = gathered.kind, "a frame of the log cannot be understood");
             }
         }
+        worker.floats.append_to(&mut worker.shards);
         worker.done
     };
     if count == 1 {
@@ -152,6 +154,7 @@ struct Worker<'a> {
     number: usize,
     count: usize,
     shards: Vec<Option<MutexGuard<'a, Shard>>>,
+    floats: Floats,
     done: Done,
 }
 
@@ -159,7 +162,7 @@ impl<'a> Worker<'a> {
     fn new(head: &'a Restoring<'a>, refs: &'a Refs, (number, count): (usize, usize)) -> Self {
         let mine = |at: usize| at % count == number;
         let shards = head.shards.iter().enumerate().map(|(at, shard)| mine(at).then(|| shard.lock())).collect();
-        Self { head, refs, number, count, shards, done: Done::default() }
+        Self { head, refs, number, count, shards, floats: Floats::default(), done: Done::default() }
     }
 
     fn payload(&mut self, kind: u8, payload: &[u8]) -> Result<(), CodecError> {
@@ -197,14 +200,16 @@ impl<'a> Worker<'a> {
     fn item(&mut self, dedup: i64, item: Item<'_>) -> Result<(), CodecError> {
         match item {
             Item::Float { id, time, start, value } => {
-                if let Some((shard, reference)) = self.find(id)
-                    && let Some(series) = shard.get_mut(reference)
-                {
-                    // What the store refuses now it has already, or it would not have logged it.
-                    let _ = series.append_float(time, start, value, dedup);
+                if self.floats.is_full_for(dedup) {
+                    self.floats.append_to(&mut self.shards);
+                }
+                if let Some((_, reference)) = self.find(id) {
+                    self.floats.push((reference.shard, reference.slot), dedup, (time, start, value));
                 }
             }
             Item::Histogram { id, chunk } => {
+                // Whichever of both comes first has a time for itself.
+                self.floats.append_to(&mut self.shards);
                 if let Some((shard, reference)) = self.find(id)
                     && let Some(series) = shard.get_mut(reference)
                 {
