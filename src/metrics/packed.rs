@@ -62,10 +62,13 @@ impl Packed {
         self.len += 1;
     }
 
-    /// By half: doubling would leave a quarter of the memory of all series unused.
+    /// To the next size that the allocator has anyway, an eighth to a quarter more: all series together would otherwise
+    /// leave a quarter of this unused. Emptied, the buffer stays, so a series pays for it once.
     #[cold]
     fn grow(&mut self) {
-        self.bytes.reserve_exact((self.bytes.len() / 2).max(32));
+        let need = (self.bytes.len() + ENTRY_MAX).max(32);
+        let step = (need.next_power_of_two() / 8).max(16);
+        self.bytes.reserve_exact(need.next_multiple_of(step) - self.bytes.len());
     }
 
     /// Takes the last value away.
