@@ -406,6 +406,11 @@ impl Wal {
         }
     }
 
+    /// Bytes that were written since the start.
+    pub fn logged(&self) -> u64 {
+        self.counters.bytes.load(Ordering::Relaxed)
+    }
+
     /// Bytes in segments that no snapshot covers.
     pub fn live_bytes(&self) -> u64 {
         self.counters.live_bytes.load(Ordering::Relaxed)
