@@ -302,6 +302,10 @@ pub(super) fn decode(bytes: &[u8], mint: i64, maxt: i64, column: &mut Column) ->
             column.histograms.resize(column.times.len(), None);
         }
     }
+    if !column.weights.is_empty() {
+        // Windows of a tier may stand before them.
+        column.weights.resize(column.times.len(), 1);
+    }
     Ok(())
 }
 
@@ -311,4 +315,5 @@ pub(super) fn truncate(column: &mut Column, len: usize) {
     column.values.truncate(len);
     column.histograms.truncate(len);
     column.starts.truncate(len);
+    column.weights.truncate(len);
 }
