@@ -22,31 +22,36 @@ pub(super) fn fold_windows<S: Copy>(
     bounds: &[Range<u32>],
     lift: impl Fn(usize) -> S,
     join: impl Fn(S, S) -> S,
+    emit: impl FnMut(usize, S),
+) {
+    let fold = |run: Range<usize>| (run.start + 1..run.end).fold(lift(run.start), |state, at| join(state, lift(at)));
+    fold_runs(samples, bounds, fold, &join, emit);
+}
+
+/// As [`fold_windows`], with a function that folds a run of samples at a time, of which there is at least one.
+pub(super) fn fold_runs<S: Copy>(
+    samples: usize,
+    bounds: &[Range<u32>],
+    fold: impl Fn(Range<usize>) -> S,
+    join: impl Fn(S, S) -> S,
     mut emit: impl FnMut(usize, S),
 ) {
     if is_sparse(samples, bounds) {
         for (step, window) in bounds.iter().enumerate() {
             let (first, last) = (window.start as usize, window.end as usize);
             if first < last {
-                let state = (first + 1..last).fold(lift(first), |state, at| join(state, lift(at)));
-                emit(step, state);
+                emit(step, fold(first..last));
             }
         }
         return;
     }
     let segments = Segments::new(bounds);
     if segments.edges.len() * 2 > samples {
-        two_stacks(bounds, lift, join, emit);
+        two_stacks(bounds, |at| fold(at..at + 1), join, emit);
         return;
     }
     // Between the edges of windows samples always go together: they are folded once, and windows are of folds.
-    let folds: Vec<S> = segments
-        .edges
-        .windows(2)
-        .map(|edge| {
-            (edge[0] as usize + 1..edge[1] as usize).fold(lift(edge[0] as usize), |state, at| join(state, lift(at)))
-        })
-        .collect();
+    let folds: Vec<S> = segments.edges.windows(2).map(|edge| fold(edge[0] as usize..edge[1] as usize)).collect();
     two_stacks(&segments.bounds, |at| folds[at], join, emit);
 }
 

@@ -1,7 +1,10 @@
 //! Lines and spreads through windows: `deriv`, `predict_linear`, `stddev_over_time`, `double_exponential_smoothing`.
 //!
-//! Windows that overlap a lot are folded from moments about the mean. Joining those never subtracts large sums from
-//! each other, so the precision does not depend on where a series lies or how long it is.
+//! Long windows and those that overlap a lot are folded from moments about the mean, taken block by block. Joining
+//! those never subtracts large sums from each other, so the precision does not depend on where a series lies or how long
+//! it is.
+
+use std::ops::Range;
 
 use crate::model::histogram::sum::Compensated;
 
@@ -9,7 +12,7 @@ use super::cells::Cells;
 use super::error::EvalError;
 use super::notes::Notes;
 use super::query::Buffers;
-use super::sliding::{fold_windows, is_sparse};
+use super::sliding::{fold_runs, is_sparse};
 use super::windows::Windows;
 
 type Done = Result<(), EvalError>;
@@ -49,9 +52,94 @@ impl Moments {
     }
 }
 
-/// A number near the values, so that deviations from it are exact.
-fn level(values: &[f64]) -> Option<f64> {
-    values.iter().all(|value| value.is_finite()).then(|| values.first().copied()).flatten()
+/// Windows of fewer samples, if they overlap little, are folded as Prometheus does it, to the last bit.
+const LONG: usize = 256;
+
+/// The squares of smaller numbers are finite, and so are sums of them.
+const MODERATE: f64 = 1e150;
+
+/// Samples in a block, so that both of its passes find it in the nearest cache.
+const BLOCK: usize = 512;
+
+/// Sums that are added up side by side: as wide as vectors of processors are.
+const LANES: usize = 8;
+
+/// The samples of a series, whose moments are taken about numbers near them.
+#[derive(Clone, Copy)]
+struct Points<'a> {
+    times: &'a [i64],
+    values: &'a [f64],
+    /// The time from which x is counted, in seconds.
+    base: i64,
+    /// The value from which y is counted.
+    level: f64,
+}
+
+impl<'a> Points<'a> {
+    /// `None` where the windows are better folded one by one, or where values are not finite or their squares would not be.
+    fn of(windows: &Windows<'a>) -> Option<Self> {
+        let (times, values) = (&windows.floats.times, &windows.floats.values);
+        let bounds = windows.float_bounds;
+        let is_long = || bounds.iter().any(|window| (window.end - window.start) as usize >= LONG);
+        if is_sparse(values.len(), bounds) && !is_long() {
+            return None;
+        }
+        let moderate = values.iter().all(|value| value.abs() < MODERATE);
+        let (base, level) = times.first().copied().zip(values.first().copied()).filter(|_| moderate)?;
+        Some(Self { times, values, base, level })
+    }
+
+    /// The moments of a run of at least one sample.
+    fn moments(self, run: Range<usize>) -> Moments {
+        let first = self.block(run.start..run.end.min(run.start + BLOCK));
+        let starts = (run.start + BLOCK..run.end).step_by(BLOCK);
+        starts.fold(first, |all, start| all.join(self.block(start..run.end.min(start + BLOCK))))
+    }
+
+    fn block(self, run: Range<usize>) -> Moments {
+        let (times, values) = (&self.times[run.clone()], &self.values[run]);
+        let (first, count) = (values[0], values.len() as f64);
+        let seconds = |ms: f64| ms / 1000.0;
+        if values.len() == 1 {
+            return Moments::of(seconds((times[0] - self.base) as f64), first - self.level);
+        }
+        // About the middle and about nearly the mean sums stay small; what they are off is put right at the end.
+        let middle = times[times.len() / 2];
+        let mut sums = [0.0; LANES];
+        let chunks = values.chunks_exact(LANES);
+        let rest: f64 = chunks.remainder().iter().map(|value| value - first).sum();
+        chunks.for_each(|chunk| sums.iter_mut().zip(chunk).for_each(|(sum, value)| *sum += value - first));
+        let near = first + (sums.iter().sum::<f64>() + rest) / count;
+        let [x, y, xx, xy, yy] = sums_about(times, values, (middle, near));
+        let (mean_x, mean_y) = (x / count, y / count);
+        Moments {
+            count,
+            x: seconds((middle - self.base) as f64 + mean_x),
+            y: (near - self.level) + mean_y,
+            xx: (xx - x * mean_x) / 1e6,
+            xy: (xy - x * mean_y) / 1e3,
+            yy: (yy - y * mean_y).max(0.0),
+            same: values.iter().all(|value| *value == first).then_some(first - self.level),
+        }
+    }
+}
+
+/// The sums of x, y, xx, xy and yy, counted from a time and a value; x in milliseconds.
+fn sums_about(times: &[i64], values: &[f64], (x0, y0): (i64, f64)) -> [f64; 5] {
+    let mut sums = [[0.0; LANES]; 5];
+    let mut add = |lane: usize, time: i64, value: f64| {
+        let (x, y) = ((time - x0) as f64, value - y0);
+        for (sum, term) in sums.iter_mut().zip([x, y, x * x, x * y, y * y]) {
+            sum[lane] += term;
+        }
+    };
+    let (whole_times, whole_values) = (times.chunks_exact(LANES), values.chunks_exact(LANES));
+    let rest = whole_times.remainder().iter().zip(whole_values.remainder());
+    rest.for_each(|(time, value)| add(0, *time, *value));
+    for (times, values) in whole_times.zip(whole_values) {
+        (0..LANES).for_each(|lane| add(lane, times[lane], values[lane]));
+    }
+    sums.map(|lanes| lanes.iter().sum())
 }
 
 pub(super) fn stddev(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
@@ -67,12 +155,14 @@ pub(super) fn stdvar(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes
 fn variance(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, finish: impl Fn(f64) -> f64) {
     let values = &windows.floats.values;
     let steps = windows.float_steps(1, notes);
-    let level = level(values).filter(|_| !is_sparse(values.len(), windows.float_bounds));
-    if let Some(level) = level {
-        let lift = |at: usize| Moments::of(0.0, values[at] - level);
-        fold_windows(values.len(), windows.float_bounds, lift, Moments::join, |step, moments| {
-            cells.set_float(step, finish(moments.yy / moments.count));
-        });
+    if let Some(points) = Points::of(windows) {
+        fold_runs(
+            values.len(),
+            windows.float_bounds,
+            |run| points.moments(run),
+            Moments::join,
+            |step, moments| cells.set_float(step, finish(moments.yy / moments.count)),
+        );
         return;
     }
     for step in steps {
@@ -112,8 +202,7 @@ fn lines(
 ) {
     let (times, values) = (&windows.floats.times, &windows.floats.values);
     let steps = windows.float_steps(2, notes);
-    let level = level(values).filter(|_| !is_sparse(values.len(), windows.float_bounds));
-    let Some(level) = level else {
+    let Some(points) = Points::of(windows) else {
         for step in steps {
             let window = windows.floats_at(step);
             let origin = origin(step, times[window.start]);
@@ -122,10 +211,8 @@ fn lines(
         }
         return;
     };
-    let base = times.first().copied().unwrap_or(0);
-    let seconds = |time: i64| (time - base) as f64 / 1000.0;
-    let lift = |at: usize| Moments::of(seconds(times[at]), values[at] - level);
-    fold_windows(values.len(), windows.float_bounds, lift, Moments::join, |step, moments| {
+    let seconds = |time: i64| (time - points.base) as f64 / 1000.0;
+    let emit = |step: usize, moments: Moments| {
         let window = windows.floats_at(step);
         if window.len() < 2 {
             return;
@@ -135,11 +222,12 @@ fn lines(
             None => {
                 let slope = moments.xy / moments.xx;
                 let origin = seconds(origin(step, times[window.start]));
-                (slope, level + moments.y + slope * (origin - moments.x))
+                (slope, points.level + moments.y + slope * (origin - moments.x))
             }
         };
         cells.set_float(step, result(step, slope, value));
-    });
+    };
+    fold_runs(values.len(), windows.float_bounds, |run| points.moments(run), Moments::join, emit);
 }
 
 /// Least squares, with the sums that Prometheus takes: slope, and value at `origin`.
