@@ -5,8 +5,9 @@
 
 use hashbrown::HashMap;
 use indexmap::IndexMap;
+use indexmap::map::Entry;
 
-use crate::model::labels::{Labels, METRIC_NAME, Quoted, is_classic_label_name};
+use crate::model::labels::{Labels, METRIC_NAME, Quoted, is_classic_label_name, push_pair};
 use crate::promql::ast::{BinaryOp, Cardinality, Span, VectorMatching};
 
 use super::cells::{Bits, Cells, Series};
@@ -19,10 +20,12 @@ use super::vector::Ready;
 
 /// The labels by which series find each other.
 fn signature(labels: &Labels, matching: &VectorMatching) -> Labels {
-    labels.filter(|name| {
-        let listed = matching.labels.iter().any(|label| **label == *name);
-        if matching.on { listed } else { !listed && name != METRIC_NAME }
-    })
+    labels.filter(|name| is_matched_on(name, matching))
+}
+
+fn is_matched_on(name: &str, matching: &VectorMatching) -> bool {
+    let listed = matching.labels.iter().any(|label| **label == *name);
+    if matching.on { listed } else { !listed && name != METRIC_NAME }
 }
 
 /// The number of the signature of each series, for both sides.
@@ -34,10 +37,15 @@ struct Signatures {
 
 impl Signatures {
     fn new(left: &[Series], right: &[Series], matching: &VectorMatching) -> Self {
-        let mut known: HashMap<Labels, usize, foldhash::fast::FixedState> = HashMap::default();
+        let mut known: HashMap<Vec<u8>, usize, foldhash::fast::FixedState> = HashMap::default();
+        // Mostly they are seen twice, and then nothing is allocated.
+        let mut signature = Vec::new();
         let mut number = |series: &Series| {
+            signature.clear();
+            let pairs = series.labels.iter().filter(|(name, _)| is_matched_on(name, matching));
+            pairs.for_each(|(name, value)| push_pair(&mut signature, name, value));
             let next = known.len();
-            *known.entry(signature(&series.labels, matching)).or_insert(next)
+            *known.entry_ref(&*signature).or_insert(next)
         };
         let left = left.iter().map(&mut number).collect();
         let right = right.iter().map(&mut number).collect();
@@ -108,7 +116,7 @@ pub(super) struct Matcher<'a> {
     one: &'a [Series],
     /// Whether the side that may have many is the right one.
     swapped: bool,
-    outputs: IndexMap<Labels, Output>,
+    outputs: IndexMap<Labels, Output, foldhash::fast::FixedState>,
     /// By step, the remark of the latest of the series, as Prometheus tells only that.
     remarks: HashMap<usize, (usize, Remark)>,
     clash: Option<Clash>,
@@ -136,7 +144,7 @@ pub(super) fn arithmetic(
         many,
         one,
         swapped,
-        outputs: IndexMap::new(),
+        outputs: IndexMap::default(),
         remarks: HashMap::new(),
         clash: None,
     };
@@ -279,9 +287,13 @@ impl Matcher<'_> {
         }
         taken.or(&combination.matched);
         let labels = self.result_labels(many.0, one.0);
-        let steps = self.frame.steps;
-        let output =
-            self.outputs.entry(labels).or_insert_with(|| Output { cells: Cells::empty(steps), matched: Vec::new() });
+        let output = match self.outputs.entry(labels) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                new.insert(Output { cells: combination.cells, matched: vec![(signature, combination.matched)] });
+                return;
+            }
+        };
         let mut clash = None;
         match output.matched.iter_mut().find(|(candidate, _)| *candidate == signature) {
             Some((_, matched)) => {
