@@ -85,7 +85,7 @@ pub(super) struct Chosen {
 enum Format {
     /// Series and values, one a line.
     Promql,
-    /// The server's data as it came.
+    /// The result alone, as the server wrote it.
     Json,
 }
 
@@ -169,12 +169,16 @@ fn escaped(name: &str) -> String {
     text
 }
 
-/// The answer of a server's API to a GET, where it is a success.
+/// Bytes of parameters beyond which they are posted: servers and what stands before them limit the length of a URL.
+const URL_PARAMETERS_MAX: usize = 4_000;
+
+/// The answer of a server's API, where it is a success.
 pub(super) fn fetch(server: &str, path: &str, parameters: &[(&'static str, String)]) -> Result<Value, String> {
     let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
     let base = server.trim_end_matches('/');
     let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
-    let url = format!("{base}{path}?{encoded}");
+    let posts = encoded.len() > URL_PARAMETERS_MAX;
+    let url = if posts { format!("{base}{path}") } else { format!("{base}{path}?{encoded}") };
     let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -182,7 +186,11 @@ pub(super) fn fetch(server: &str, path: &str, parameters: &[(&'static str, Strin
         .map_err(|error| format!("cannot start: {error}"))?;
     let response = runtime.block_on(async {
         let client = HttpClient::new(&ClientConfig::default(), &Tasks::default(), &Clock::real())?;
-        client.get(&uri, HeaderMap::new(), ANSWER_BYTES_MAX).await
+        if posts {
+            client.post_form(&uri, encoded, ANSWER_BYTES_MAX).await
+        } else {
+            client.get(&uri, HeaderMap::new(), ANSWER_BYTES_MAX).await
+        }
     });
     let response = response.map_err(|error| format!("{base}: {error}"))?;
     let status = response.status();
@@ -203,7 +211,7 @@ fn show(format: Format, answer: &Value) -> ExitCode {
     }
     let data = &answer["data"];
     match format {
-        Format::Json => say(&data.to_string()),
+        Format::Json => say(&data.get("result").unwrap_or(data).to_string()),
         Format::Promql => lines(data).iter().for_each(|line| say(line)),
     }
     ExitCode::SUCCESS

@@ -7,6 +7,7 @@
 
 mod admin;
 mod alerting;
+mod cli;
 mod daemon;
 mod damage;
 mod hostile;

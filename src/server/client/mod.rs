@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, HOST, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, LOCATION};
 use http::uri::Scheme;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
@@ -150,6 +150,20 @@ impl HttpClient {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
+        self.whole(request, limit).await
+    }
+
+    /// Posts encoded parameters; reads the answer as [`Self::get`] does.
+    pub async fn post_form(&self, uri: &Uri, form: String, limit: usize) -> Result<Response<Bytes>, ClientError> {
+        let mut request = Request::new(Full::new(form.into()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri.clone();
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        request.headers_mut().insert(CONTENT_TYPE, form);
+        self.whole(request, limit).await
+    }
+
+    async fn whole(&self, request: Request<Full<Bytes>>, limit: usize) -> Result<Response<Bytes>, ClientError> {
         let response = self.send(request).await?;
         let (parts, body) = response.into_parts();
         let mut bytes = Vec::new();
