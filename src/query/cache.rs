@@ -132,6 +132,11 @@ impl Cache {
         Self(Arc::new(Mutex::new(Shelf { kept: HashMap::new(), bytes: 0, budget, clock: 0 })))
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.0.lock().bytes
+    }
+
     /// Notes a query that could not be kept or must not be.
     pub fn skip(&self) {
         LOOKUPS.with(["skipped"]).inc();

@@ -15,6 +15,9 @@ pub mod quick;
 pub mod stream;
 pub mod walk;
 
+#[cfg(test)]
+mod refresh_tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -148,6 +151,11 @@ impl Queries {
             cache,
             whole: None,
         }
+    }
+
+    #[cfg(test)]
+    fn with_cache(self, cache: Cache) -> Self {
+        Self { cache, ..self }
     }
 
     /// Lets queries wait, for as long as the settings say, until the store has read its log.
