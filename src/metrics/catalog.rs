@@ -1,13 +1,11 @@
 //! What there is: label names and values, series, metadata, exemplars.
 
-use std::collections::BTreeSet;
-
+use hashbrown::HashSet;
 use roaring::RoaringBitmap;
 
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
-use crate::storage::block::{Remarks, Version, Wanted};
 
 use super::exemplars::ExemplarRow;
 use super::matching::Plan;
@@ -40,11 +38,23 @@ impl<T> Listing<T> {
     }
 }
 
-/// Calls `visit` with the labels of every series in blocks that fulfils a set of matchers; they repeat between sets.
-fn each_in_blocks(version: &Version, sets: &[Vec<Matcher>], mint: i64, maxt: i64, mut visit: impl FnMut(&Labels)) {
-    for set in sets {
-        let selected = version.select(set, Wanted::raw(mint, maxt), &mut Remarks::default());
-        selected.series.iter().for_each(|series| visit(&series.labels));
+/// Texts, each once.
+#[derive(Default)]
+struct Texts(HashSet<String, foldhash::fast::RandomState>);
+
+impl Texts {
+    fn contains(&self, text: &str) -> bool {
+        self.0.contains(text)
+    }
+
+    fn add(&mut self, text: &str) {
+        self.0.get_or_insert_with(text, |text| text.to_owned());
+    }
+
+    fn sorted(self) -> Vec<String> {
+        let mut texts: Vec<String> = self.0.into_iter().collect();
+        texts.sort_unstable();
+        texts
     }
 }
 
@@ -52,26 +62,18 @@ impl Store {
     /// Label names of the series that fulfil every matcher of any set (all series without sets), ascending.
     /// `limit` 0 means no limit, here and below.
     pub fn label_names(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64, limit: usize) -> Listing<String> {
-        let mut names = BTreeSet::new();
+        let mut names = Texts::default();
         self.each_shard(sets, mint, maxt, |shard, found| {
             for (name, values) in shard.postings().names() {
                 if !names.contains(name) && found.is_none_or(|found| values.values().any(|s| s.intersects(found))) {
-                    names.insert(name.to_owned());
+                    names.add(name);
                 }
             }
         });
         if let Some(version) = self.blocks().map(|blocks| blocks.version()) {
-            let mut add = |name: &str| {
-                if !names.contains(name) {
-                    names.insert(name.to_owned());
-                }
-            };
-            if sets.is_empty() {
-                version.label_names(mint, maxt, &mut add);
-            }
-            each_in_blocks(&version, sets, mint, maxt, |labels| labels.iter().for_each(|(name, _)| add(name)));
+            version.label_names(sets, (mint, maxt), |name| names.add(name));
         }
-        Listing::cut(names.into_iter().collect(), limit)
+        Listing::cut(names.sorted(), limit)
     }
 
     /// Values of a label among the series that fulfil every matcher of any set, ascending.
@@ -82,26 +84,25 @@ impl Store {
         (mint, maxt): (i64, i64),
         limit: usize,
     ) -> Listing<String> {
-        let mut all = BTreeSet::new();
+        let mut all = Texts::default();
         self.each_shard(sets, mint, maxt, |shard, found| {
-            for (value, slots) in shard.postings().values(name).into_iter().flatten() {
-                if !all.contains(&**value) && found.is_none_or(|found| slots.intersects(found)) {
-                    all.insert(value.to_string());
+            let Some(values) = shard.postings().values(name) else { return };
+            // Labels of few series are looked at one by one, else the series of each value.
+            if let Some(found) = found.filter(|found| found.len() < values.len() as u64) {
+                let series = found.iter().filter_map(|slot| shard.by_slot(slot));
+                series.filter_map(|series| series.labels.get(name)).for_each(|value| all.add(value));
+                return;
+            }
+            for (value, slots) in values {
+                if !all.contains(value) && found.is_none_or(|found| slots.intersects(found)) {
+                    all.add(value);
                 }
             }
         });
         if let Some(version) = self.blocks().map(|blocks| blocks.version()) {
-            let mut add = |value: &str| {
-                if !all.contains(value) {
-                    all.insert(value.to_owned());
-                }
-            };
-            if sets.is_empty() {
-                version.label_values(name, mint, maxt, &mut add);
-            }
-            each_in_blocks(&version, sets, mint, maxt, |labels| labels.get(name).into_iter().for_each(&mut add));
+            version.label_values(name, sets, (mint, maxt), |value| all.add(value));
         }
-        Listing::cut(all.into_iter().collect(), limit)
+        Listing::cut(all.sorted(), limit)
     }
 
     /// Label sets of the series that fulfil every matcher of any set and have samples in the range, ascending.

@@ -1,17 +1,31 @@
-//! Whether an answer is small, told by the index of memory alone.
+//! Whether an answer is small, told by indexes in memory alone.
 
 use crate::model::matcher::{MatchOp, Matcher};
+use crate::promql::source::Select;
+use crate::storage::block::{Wanted, asked_of};
 
 use super::matching::{Plan, find};
 use super::store::Store;
 
 impl Store {
-    /// How many series fulfil every matcher, at whatever time. `None` where there are more than `most`, or where blocks
-    /// on disk reach to `mint`, so that memory does not know all.
-    pub fn count_few(&self, matchers: &[Matcher], mint: i64, most: usize) -> Option<usize> {
-        if self.reaches_disk(mint) {
+    /// About how many series a selector finds. `None` where there are more than `most`, where what is read of them is not
+    /// in memory, or where that is not known at once.
+    pub fn count_few(&self, select: &Select, most: usize) -> Option<usize> {
+        if self.is_replaying() {
             return None;
         }
+        let in_blocks = match self.blocks() {
+            Some(blocks) => {
+                let wanted = Wanted { mint: select.mint, maxt: select.maxt, asked: asked_of(select) };
+                blocks.version().at_hand(&select.matchers, wanted, !select.hints.labels_only, most)?
+            }
+            None => 0,
+        };
+        // Most series are in both.
+        Some(in_blocks.max(self.count_few_in_head(&select.matchers, most)?))
+    }
+
+    fn count_few_in_head(&self, matchers: &[Matcher], most: usize) -> Option<usize> {
         let plans: Vec<Plan<'_>> = matchers.iter().map(Plan::new).collect();
         let exact = |matcher: &&Matcher| matcher.op == MatchOp::Equal && !matcher.value.is_empty();
         let mut count = 0;
@@ -38,21 +52,16 @@ impl Store {
         Some(count)
     }
 
-    /// Whether there are at most so many label names, or values of one label. False where blocks on disk reach to `mint`.
-    pub fn has_few_names(&self, name: Option<&str>, mint: i64, most: usize) -> bool {
+    /// Whether there are at most so many label names, or values of one label, and the indexes that tell them are in
+    /// memory.
+    pub fn has_few_names(&self, name: Option<&str>, range: (i64, i64), most: usize) -> bool {
         let count = |shard: &super::shard::Shard| match name {
             Some(name) => shard.postings().values(name).map_or(0, |values| values.len()),
             None => shard.postings().names().count(),
         };
-        !self.reaches_disk(mint) && self.shared().shards.iter().map(|shard| count(&shard.lock())).sum::<usize>() <= most
-    }
-
-    /// Memory does not know all while its log is being read either.
-    fn reaches_disk(&self, mint: i64) -> bool {
-        if self.is_replaying() {
-            return true;
-        }
-        let newest = self.blocks().and_then(|blocks| blocks.version().bounds()).map(|(_, newest)| newest);
-        newest.is_some_and(|newest| newest >= mint)
+        let in_blocks = || self.blocks().is_none_or(|blocks| blocks.version().has_few_names(name, range, most));
+        !self.is_replaying()
+            && in_blocks()
+            && self.shared().shards.iter().map(|shard| count(&shard.lock())).sum::<usize>() <= most
     }
 }

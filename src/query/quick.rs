@@ -1,11 +1,13 @@
 //! Which queries are answered on the spot: those that surely take less than handing them to another thread does.
 //!
-//! Decided by what the index of series in memory says, before anything is read. Whatever may be slow is not quick:
-//! blocks on disk, subqueries, long texts, regular expressions.
+//! Decided by what indexes in memory say, before anything is read. Whatever may be slow is not quick: what has to come
+//! from disk, subqueries, long texts, regular expressions.
 
 use crate::metrics::Store;
 use crate::model::matcher::{MatchOp, Matcher};
 use crate::promql::ast::{DurationExpr, Expr, ExprKind, VectorSelector};
+use crate::promql::functions::lookup;
+use crate::promql::source::{Hints, Select};
 use crate::query::evaluate::Request;
 use crate::query::{Lane, walk};
 
@@ -38,11 +40,16 @@ fn is_quick(store: &Store, request: &Request, lookback: i64) -> Option<bool> {
         return Some(false);
     }
     let (mut series, mut samples) = (0, 0_i64);
-    for (selector, range) in selectors(expr) {
-        let back = range.unwrap_or(lookback);
+    for Read { selector, range, function } in reads(expr)? {
+        let back = if range > 0 { range } else { lookback };
         let first = window.start.checked_sub(back)?;
-        let most = SERIES_MAX.checked_sub(series)?;
-        let found = count(store, &selector.matchers, first, most)?;
+        let select = Select {
+            matchers: selector.matchers.clone(),
+            mint: first.saturating_add(1),
+            maxt: window.start.checked_add((steps - 1).checked_mul(window.step)?)?,
+            hints: Hints { step: window.step, range, function, labels_only: false, raw: false },
+        };
+        let found = count(store, &select, SERIES_MAX.checked_sub(series)?)?;
         series += found;
         samples = samples.checked_add((back.checked_add(span)? / 1000 + 1).checked_mul(found as i64)?)?;
     }
@@ -69,32 +76,50 @@ fn is_fixed(selector: &VectorSelector) -> bool {
     selector.at.is_none() && selector.offset.is_none()
 }
 
-/// Every selector, with its range where it has one.
-fn selectors(expr: &Expr) -> impl Iterator<Item = (&VectorSelector, Option<i64>)> {
-    walk::nodes(expr).into_iter().filter_map(|node| match &node.kind {
-        ExprKind::Selector(selector) => Some((selector, None)),
-        ExprKind::Matrix(matrix) => match matrix.range {
-            DurationExpr::Literal(range) => Some((&matrix.selector, Some(range))),
-            DurationExpr::Computed(_) => None,
-        },
-        _ => None,
-    })
+/// A selector and what it is for.
+struct Read<'a> {
+    selector: &'a VectorSelector,
+    /// 0 for an instant selector.
+    range: i64,
+    function: &'static str,
 }
 
-/// How many series fulfil matchers, if that is known at once.
-fn count(store: &Store, matchers: &[Matcher], mint: i64, most: usize) -> Option<usize> {
-    let exact = matchers.iter().all(|matcher| matches!(matcher.op, MatchOp::Equal | MatchOp::NotEqual));
-    (exact && !store.is_replaying()).then(|| store.count_few(matchers, mint, most))?
+/// Every selector; `None` where that is not plain to see.
+fn reads(expr: &Expr) -> Option<Vec<Read<'_>>> {
+    let mut reads = Vec::new();
+    let mut function = "";
+    for node in walk::nodes(expr) {
+        match &node.kind {
+            ExprKind::Selector(selector) => reads.push(Read { selector, range: 0, function: "" }),
+            // Range selectors come right behind their call, but for scalars before them.
+            ExprKind::Matrix(matrix) => match matrix.range {
+                DurationExpr::Literal(range) => reads.push(Read { selector: &matrix.selector, range, function }),
+                DurationExpr::Computed(_) => return None,
+            },
+            ExprKind::Call(call) => function = lookup(&call.function)?.name,
+            _ => {}
+        }
+    }
+    Some(reads)
+}
+
+/// How many series a selector finds, if that is known at once.
+fn count(store: &Store, select: &Select, most: usize) -> Option<usize> {
+    let exact = select.matchers.iter().all(|matcher| matches!(matcher.op, MatchOp::Equal | MatchOp::NotEqual));
+    exact.then(|| store.count_few(select, most))?
 }
 
 /// How a listing of series comes to its turn.
-pub fn lane_of_series(store: &Store, sets: &[Vec<Matcher>], mint: i64) -> Lane {
-    let few = !sets.is_empty() && sets.iter().all(|set| count(store, set, mint, SERIES_MAX).is_some());
-    if few && sets.len() == 1 { Lane::AtOnce } else { Lane::Seat }
+pub fn lane_of_series(store: &Store, sets: &[Vec<Matcher>], (mint, maxt): (i64, i64)) -> Lane {
+    let few = |set: &Vec<Matcher>| {
+        let hints = Hints { labels_only: true, ..Hints::default() };
+        count(store, &Select { matchers: set.clone(), mint, maxt, hints }, SERIES_MAX).is_some()
+    };
+    if sets.len() == 1 && sets.iter().all(few) { Lane::AtOnce } else { Lane::Seat }
 }
 
 /// How a listing of label names comes to its turn, or of the values of one.
-pub fn lane_of_labels(store: &Store, name: Option<&str>, sets: &[Vec<Matcher>], mint: i64) -> Lane {
-    let few = sets.is_empty() || lane_of_series(store, sets, mint) == Lane::AtOnce;
-    if few && !store.is_replaying() && store.has_few_names(name, mint, NAMES_MAX) { Lane::AtOnce } else { Lane::Seat }
+pub fn lane_of_labels(store: &Store, name: Option<&str>, sets: &[Vec<Matcher>], range: (i64, i64)) -> Lane {
+    let few = sets.is_empty() || lane_of_series(store, sets, range) == Lane::AtOnce;
+    if few && store.has_few_names(name, range, NAMES_MAX) { Lane::AtOnce } else { Lane::Seat }
 }

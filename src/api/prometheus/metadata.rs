@@ -60,7 +60,7 @@ pub async fn series(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result<
     let limit = form.limit()?.unwrap_or(0);
     let (start, end) = form.window()?;
     let sets = form.matchers().map_err(|error| Failure::parameter("match[]", error))?;
-    let lane = quick::lane_of_series(&api.store, &sets, start);
+    let lane = quick::lane_of_series(&api.store, &sets, (start, end));
     let listing = api
         .look_up((QueryKind::Series, lane), (&form, asker), (start, end), move |store| {
             store.series(&sets, start, end, limit)
@@ -82,7 +82,7 @@ pub async fn series(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result<
 pub async fn label_names(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result<Response, Failure> {
     let Asked { form, asker } = asked;
     let Listed { sets, start, end, limit } = listed(&form)?;
-    let lane = quick::lane_of_labels(&api.store, None, &sets, start);
+    let lane = quick::lane_of_labels(&api.store, None, &sets, (start, end));
     let listing = api
         .look_up((QueryKind::Labels, lane), (&form, asker), (start, end), move |store| {
             store.label_names(&sets, start, end, limit)
@@ -103,7 +103,7 @@ pub async fn label_values(
         return Err(Failure::new(Kind::NotFound, "there is no label without a name"));
     }
     let Listed { sets, start, end, limit } = listed(&form)?;
-    let lane = quick::lane_of_labels(&api.store, Some(&name), &sets, start);
+    let lane = quick::lane_of_labels(&api.store, Some(&name), &sets, (start, end));
     let listing = api
         .look_up((QueryKind::Labels, lane), (&form, asker), (start, end), move |store| {
             store.label_values(&name, &sets, (start, end), limit)

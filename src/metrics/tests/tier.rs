@@ -89,8 +89,11 @@ pub(super) fn fill(store: &Store, job: &str, rng: &Rng, seconds: std::ops::Range
 type Cells = Vec<(Labels, Vec<(i64, Vec<f64>)>)>;
 
 fn evaluate(source: &dyn Source, query: &str, step: i64) -> Cells {
+    evaluate_over(source, query, Window { start: FIRST + 600_000, end: FIRST + HOURS * 3_600_000, step })
+}
+
+fn evaluate_over(source: &dyn Source, query: &str, window: Window) -> Cells {
     let expr = parse(query).unwrap();
-    let window = Window { start: FIRST + 600_000, end: FIRST + HOURS * 3_600_000, step };
     let outcome = eval::range(source, query, &expr, window, &QueryOptions::default()).unwrap();
     let QueryValue::Matrix(matrix) = outcome.value else { panic!("a range query gives a matrix") };
     let numbers = |h: &Histogram| {
@@ -203,7 +206,13 @@ fn every_tier_answers_as_raw_samples_do() {
     let found = Source::select(&*store, &select).unwrap();
     found.read(0, &mut Column::default()).unwrap();
     assert_eq!(found.tier(), "1m");
-    let mut compared = 0;
+    // The only range of a query lies where it wants.
+    let hints = Hints { range: 3_600_000, function: "max_over_time", ..Hints::default() };
+    let select = Select { matchers: vec![], mint: FIRST + 7_777, maxt: FIRST + 3_607_776, hints };
+    let found = Source::select(&*store, &select).unwrap();
+    found.read(0, &mut Column::default()).unwrap();
+    assert_eq!(found.tier(), "1m");
+    let (mut compared, mut alone) = (0, 0);
     let grids = [("1m", MINUTE), ("5m", 5 * MINUTE), ("30s", 90_000), ("1h", 10 * MINUTE), ("2m", MINUTE)];
     for round in 0..3 {
         for (range, step) in grids.into_iter().skip(round).step_by(2) {
@@ -217,6 +226,14 @@ fn every_tier_answers_as_raw_samples_do() {
             let (tier, raw) = (evaluate(&*store, query, 5 * MINUTE), evaluate(&Raw(&store), query, 5 * MINUTE));
             compared += check(&format!("seed {seed}, round {round}, {query}"), &tier, &raw);
         }
+        for query in EXACT.into_iter().filter(|query| query.contains("RANGE")) {
+            // A single long range, wherever its edges lie.
+            let range = ["31m", "1h7s", "2h433ms", "50m"][rng.below(4) as usize];
+            let time = FIRST + 1_800_000 + rng.below((HOURS * 3_600_000 - 1_800_000) as u64) as i64;
+            let (query, at) = (query.replace("RANGE", range), Window { start: time, end: time, step: MINUTE });
+            let (tier, raw) = (evaluate_over(&*store, &query, at), evaluate_over(&Raw(&store), &query, at));
+            alone += check(&format!("seed {seed}, round {round}, {query} at {time}"), &tier, &raw);
+        }
         // Late samples: in memory at first, beside the windows of blocks; then in blocks as well.
         match round {
             0 => JOBS.iter().for_each(|job| fill(&store, job, &rng, 4_050..4_250)),
@@ -227,7 +244,7 @@ fn every_tier_answers_as_raw_samples_do() {
             _ => {}
         }
     }
-    assert!(compared > 10_000, "{compared}");
+    assert!(compared > 10_000 && alone > 100, "{compared}, {alone}");
 }
 
 #[test]

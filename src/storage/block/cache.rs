@@ -64,6 +64,11 @@ impl Cache {
         (state.weight, state.hits, state.misses)
     }
 
+    /// What is there already; neither a use nor a miss.
+    pub(super) fn peek(&self, key: Key) -> Option<Cached> {
+        self.state.lock().entries.get(&key).map(|entry| entry.value.clone())
+    }
+
     pub(super) fn get(&self, key: Key) -> Option<Cached> {
         let mut state = self.state.lock();
         let state = &mut *state;

@@ -15,6 +15,9 @@ use super::format::HEAD_LEN;
 /// Series, symbols or pages of one block.
 const COUNT_MAX: usize = 1 << 28;
 
+/// About how many labels a series has.
+const PAIRS_TYPICAL: u64 = 16;
+
 /// Where a page stands, and the times in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Page {
@@ -220,6 +223,71 @@ impl Index {
             };
         }
         Ok(found)
+    }
+
+    /// The pairs of a series, as numbers of symbols.
+    fn pairs_in(&self, series: u32, mut visit: impl FnMut(u32, u32)) -> Result<(), CodecError> {
+        let mut row = self.row(series)?;
+        for _ in 0..row.count(COUNT_MAX)? {
+            visit(row.count(COUNT_MAX)? as u32, row.count(COUNT_MAX)? as u32);
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with the symbols whose numbers are given, each once.
+    fn visit_symbols(&self, mut numbers: Vec<u32>, mut visit: impl FnMut(&str)) -> Result<(), CodecError> {
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into_iter().try_for_each(|number| self.symbol(number).map(&mut visit).ok_or(DAMAGED))
+    }
+
+    /// Calls `visit` with each label name of some series, ascending.
+    pub(super) fn names_among(&self, series: &RoaringBitmap, visit: impl FnMut(&str)) -> Result<(), CodecError> {
+        let (mut names, mut last) = (RoaringBitmap::new(), Vec::new());
+        for number in series {
+            let mut own = Vec::with_capacity(last.len());
+            self.pairs_in(number, |name, _| own.push(name))?;
+            // Neighbours mostly have the same names.
+            if own != last {
+                names.extend(own.iter().copied());
+                last = own;
+            }
+        }
+        self.visit_symbols(names.iter().collect(), visit)
+    }
+
+    /// Calls `visit` with each value that a label has among some series, ascending.
+    pub(super) fn values_among(
+        &self,
+        name: &str,
+        series: &RoaringBitmap,
+        visit: impl FnMut(&str),
+    ) -> Result<(), CodecError> {
+        let Some(wanted) = self.find_symbol(name) else { return Ok(()) };
+        let pairs = self.pairs_of(name);
+        let listed: u64 = pairs.iter().map(|pair| u64::from(pair.count)).sum();
+        let mut values = Vec::new();
+        // Walking the rows of few series is cheaper than walking the lists of all values.
+        if series.len().saturating_mul(PAIRS_TYPICAL) < listed {
+            for number in series {
+                self.pairs_in(number, |name, value| values.extend((name == wanted).then_some(value)))?;
+            }
+        } else {
+            for pair in pairs {
+                let mut set = RoaringBitmap::new();
+                self.list(pair, &mut set)?;
+                values.extend((!set.is_disjoint(series)).then_some(pair.value));
+            }
+        }
+        self.visit_symbols(values, visit)
+    }
+
+    /// How many label names there are, or values of one label.
+    pub(super) fn count_names(&self, name: Option<&str>) -> usize {
+        match name {
+            Some(name) => self.pairs_of(name).len(),
+            None => self.pairs.chunk_by(|a, b| a.name == b.name).count(),
+        }
     }
 
     /// Calls `visit` with each label name, ascending.

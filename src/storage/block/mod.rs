@@ -17,6 +17,7 @@ mod gather;
 mod groups;
 mod index;
 mod job;
+mod listing;
 mod manifest;
 mod merging;
 mod points;

@@ -189,6 +189,19 @@ impl Block {
         Ok(index)
     }
 
+    /// The index, if it is in memory already.
+    pub(super) fn index_at_hand(&self) -> Option<Arc<Index>> {
+        match self.cache.peek((self.meta.id, Unit::Index)) {
+            Some(Cached::Index(index)) => Some(index),
+            _ => self.held.try_lock()?.upgrade(),
+        }
+    }
+
+    /// Whether a page is in memory already.
+    pub(super) fn has_page(&self, number: u32) -> bool {
+        self.cache.peek((self.meta.id, Unit::Page(number))).is_some()
+    }
+
     /// A page, checked. A page that failed once is not read again.
     pub(super) fn page(&self, index: &Index, number: u32) -> Result<Arc<[u8]>, BlockError> {
         let key = (self.meta.id, Unit::Page(number));

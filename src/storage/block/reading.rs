@@ -122,14 +122,22 @@ impl<'a> Reading<'a> {
     fn windows(&mut self, (place, number): (u32, u32), raw: &[(u32, u32)], column: &mut Column) -> bool {
         let shape = self.wanted.asked.shape;
         let Some(block) = self.block(place) else { return false };
-        let Ok(points) = block.points(number, self.range(), shape.need()) else { return false };
+        let (mint, maxt) = self.range();
+        let width = block.meta().resolution;
+        // Where windows lie across the edges of the range, those across its end have their own ends beyond it.
+        let aligned = self.wanted.asked.is_aligned(width);
+        let range = (mint, maxt.saturating_add(if aligned { 0 } else { width }));
+        let Ok(mut points) = block.points(number, range, shape.need()) else { return false };
+        points.floats.retain(|point| point.first_time <= maxt);
+        points.histograms.retain(|point| point.first_time <= maxt);
         let Points { floats, histograms } = &points;
         let mut gaps: Vec<(i64, i64)> = Vec::new();
         let mut other = Column::default();
         let mask = self.version.mask(place, &self.series.labels);
         let elsewhere = self.elsewhere;
-        // Windows that have samples elsewhere, or of which some are deleted since.
-        let differs = |from: i64, to: i64| touches(elsewhere, from, to) || mask.touches(from, to);
+        let across = |from: i64, to: i64| !aligned && (from < mint || to > maxt);
+        // Windows across an edge, that have samples elsewhere, or of which some are deleted since.
+        let differs = |from: i64, to: i64| across(from, to) || touches(elsewhere, from, to) || mask.touches(from, to);
         for point in histograms {
             if differs(point.first_time, point.last_time) || !emit_histogram(point, shape, raw.is_empty(), &mut other) {
                 gaps.push((point.first_time, point.last_time));
@@ -148,7 +156,6 @@ impl<'a> Reading<'a> {
         }
         merge(column, &mut other);
         let mut samples = Column::default();
-        let (mint, maxt) = self.range();
         for (from, to) in joined(gaps) {
             let mut part = Column::default();
             self.raw(raw, (from.max(mint), to.min(maxt)), &mut part);

@@ -106,10 +106,27 @@ fn what_was_flushed_is_found_again_after_a_restart() {
     assert_eq!(names(&[matcher(MatchOp::Equal, "absent", "")]), 40);
     assert_eq!(names(&[matcher(MatchOp::Equal, "job", "none")]), 0);
     let mut values = BTreeSet::new();
-    blocks.version().label_values("__name__", T, T + 5_000, |value| {
+    blocks.version().label_values("__name__", &[], (T, T + 5_000), |value| {
         values.insert(value.to_owned());
     });
     assert_eq!(values.into_iter().collect::<Vec<_>>(), ["cpu", "mem"]);
+    // Of few series and of many, by rows and by lists.
+    for (pattern, count) in [("h007", 1), ("h0[01].*", 20)] {
+        let sets = [vec![matcher(MatchOp::Regex, "host", pattern), matcher(MatchOp::Equal, "__name__", "cpu")]];
+        let mut values = BTreeSet::new();
+        blocks.version().label_values("host", &sets, (T, T + 5_000), |value| {
+            values.insert(value.to_owned());
+        });
+        assert_eq!(values.len(), count.min(20));
+        let mut names = BTreeSet::new();
+        blocks.version().label_names(&sets, (T, T + 5_000), |name| {
+            names.insert(name.to_owned());
+        });
+        assert!(names.contains("host") && names.contains("__name__"), "{names:?}");
+        let mut none = 0;
+        blocks.version().label_values("host", &sets, (T - 9_000_000, T - 8_000_000), |_| none += 1);
+        assert_eq!(none, 0);
+    }
 }
 
 #[test]

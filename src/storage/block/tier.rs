@@ -2,7 +2,8 @@
 //!
 //! Windows of points are closed to the right, as range selectors are. Where the edges of all ranges of a query lie
 //! between windows, each range covers whole windows, and a function sees the same least, most, sum, count, first, last
-//! or increase in one to four entries of a point as in all of its samples. Everything else reads raw samples.
+//! or increase in one to four entries of a point as in all of its samples. A query with one long range, wherever its
+//! edges lie, reads samples at these and windows between them. Everything else reads raw samples.
 
 use std::sync::Arc;
 
@@ -41,15 +42,29 @@ pub struct Asked {
     /// Every edge of a range is a multiple of this: windows whose width divides it answer exactly. 1 where only raw
     /// samples do; points stand in where those are gone.
     pub grid: i64,
+    /// Windows of at most this width answer too where they lie inside of the only range there is; what is left at its
+    /// edges is read raw. 0 where there are more ranges.
+    pub inner: i64,
 }
+
+/// Of a single range that long, windows are worth looking at whatever its edges are.
+const LONG_MS: i64 = 1_800_000;
+
+/// Such a range has at least so many windows.
+const INNER_MIN: i64 = 16;
 
 impl Asked {
     /// Samples one by one.
-    pub const RAW: Self = Self { shape: Shape::Last, grid: 1 };
+    pub const RAW: Self = Self { shape: Shape::Last, grid: 1, inner: 0 };
 
     /// Whether windows of this width answer exactly.
     pub(super) fn fits(self, width: i64) -> bool {
-        self.grid != 1 && width > 0 && self.grid % width == 0
+        width > 0 && (self.is_aligned(width) || width <= self.inner)
+    }
+
+    /// Whether every edge of a range lies between windows of this width.
+    pub(super) fn is_aligned(self, width: i64) -> bool {
+        self.grid != 1 && self.grid % width == 0
     }
 }
 
@@ -77,7 +92,8 @@ pub fn asked_of(select: &Select) -> Asked {
         range => [select.maxt, hints.step, range, select.mint.saturating_sub(1)],
     };
     let grid = edges.into_iter().fold(0, |grid, edge| gcd(grid, edge.unsigned_abs()));
-    Asked { shape, grid: i64::try_from(grid).unwrap_or(1) }
+    let inner = if hints.step == 0 && hints.range >= LONG_MS { hints.range / INNER_MIN } else { 0 };
+    Asked { shape, grid: i64::try_from(grid).unwrap_or(1), inner }
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
@@ -246,6 +262,9 @@ mod tests {
         assert_eq!(fits(asked("max_over_time", 300_000, 60_000, 1, 600_001)), (false, false));
         assert_eq!(fits(asked("quantile_over_time", 300_000, 60_000, 1, 600_000)), (false, false));
         assert_eq!(fits(asked("avg_over_time", 300_000, 60_000, 1, 600_000)), (true, true));
+        // One long range is answered wherever it lies.
+        assert_eq!(fits(asked("max_over_time", 3_600_000, 0, 7, 3_600_006)), (true, true));
+        assert_eq!(fits(asked("max_over_time", 900_000, 0, 7, 900_006)), (false, false));
         // How far an instant selector looks back does not matter.
         assert_eq!(fits(asked("sum", 0, 60_000, 77, 600_000)), (true, true));
         assert_eq!(fits(asked("sum", 0, 15_000, 1, 600_000)), (false, false));

@@ -60,7 +60,7 @@ fn read(blocks: &Blocks, wanted: Wanted) -> (Vec<(Labels, Column)>, Remarks) {
 }
 
 fn asked(shape: Shape, (mint, maxt): (i64, i64)) -> Wanted {
-    Wanted { mint, maxt, asked: Asked { shape, grid: 60_000 } }
+    Wanted { mint, maxt, asked: Asked { shape, grid: 60_000, inner: 0 } }
 }
 
 fn class(matcher: Option<(&str, &str)>, raw: i64, tiers: [i64; 2]) -> Class {

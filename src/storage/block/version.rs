@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
 use smallvec::SmallVec;
 
 use crate::model::labels::Labels;
@@ -133,6 +134,24 @@ impl Version {
         }
     }
 
+    /// Whether samples of a series are read from a block, where nothing is in the way: raw blocks beside windows that
+    /// answer exactly are looked into for their series only.
+    pub(super) fn is_read(&self, place: u32, asked: Asked) -> bool {
+        match self.role(place) {
+            Role::Raw(group) if asked.inner == 0 => {
+                let fits = |group: &Group| group.tiers.iter().any(|(resolution, _)| asked.fits(*resolution));
+                !self.groups.get(group as usize).is_some_and(fits)
+            }
+            _ => true,
+        }
+    }
+
+    /// The widest windows of any block in a range that answer exactly; 0 without any.
+    pub fn window(&self, asked: Asked, mint: i64, maxt: i64) -> i64 {
+        let tiers = self.looked_into(mint, maxt, asked).map(|(_, block)| block.meta().resolution);
+        tiers.filter(|resolution| asked.fits(*resolution)).max().unwrap_or(0)
+    }
+
     pub fn blocks(&self) -> &[Arc<Block>] {
         &self.blocks
     }
@@ -209,7 +228,7 @@ impl Version {
     }
 
     /// Blocks that have to be looked into for series with samples in a range.
-    fn looked_into(&self, mint: i64, maxt: i64, asked: Asked) -> impl Iterator<Item = (u32, &Arc<Block>)> {
+    pub(super) fn looked_into(&self, mint: i64, maxt: i64, asked: Asked) -> impl Iterator<Item = (u32, &Arc<Block>)> {
         let blocks = self.blocks.iter().enumerate().map(|(place, block)| (place as u32, block));
         blocks.filter(move |(place, block)| block.overlaps(mint, maxt) && self.is_looked_into(*place, asked))
     }
@@ -243,40 +262,8 @@ impl Version {
         Selected { series, _pins: pins }
     }
 
-    /// Calls `visit` with each label name of each block that touches the range; names repeat between blocks.
-    pub fn label_names(&self, mint: i64, maxt: i64, mut visit: impl FnMut(&str)) {
-        for (place, block) in self.looked_into(mint, maxt, Asked::RAW) {
-            // Damage shows in `select`, which can say so.
-            if self.is_buried(place) {
-                let _ = self.each_visible(place, |labels| labels.iter().for_each(|(name, _)| visit(name)));
-            } else if let Ok(index) = block.index() {
-                let _ = index.names(&mut visit);
-            }
-        }
-    }
-
-    /// Calls `visit` with each value of a label in each block that touches the range; values repeat between blocks.
-    pub fn label_values(&self, name: &str, mint: i64, maxt: i64, mut visit: impl FnMut(&str)) {
-        for (place, block) in self.looked_into(mint, maxt, Asked::RAW) {
-            // Damage shows in `select`, which can say so.
-            if self.is_buried(place) {
-                let _ = self.each_visible(place, |labels| labels.get(name).into_iter().for_each(&mut visit));
-            } else if let Ok(index) = block.index() {
-                let _ = index.values(name, &mut visit);
-            }
-        }
-    }
-
-    fn is_buried(&self, place: u32) -> bool {
+    pub(super) fn is_buried(&self, place: u32) -> bool {
         self.graves.get(place as usize).is_some_and(|graves| !graves.is_empty())
-    }
-
-    /// Calls `visit` with the labels of each series of a block that deletions have left something of.
-    fn each_visible(&self, place: u32, mut visit: impl FnMut(&Labels)) -> Result<(), BlockError> {
-        let mut found = Vec::new();
-        self.find_in(place, &[], (i64::MIN, i64::MAX), &mut found)?;
-        found.iter().for_each(|(labels, ..)| visit(labels));
-        Ok(())
     }
 
     /// Adds the series of a block that fulfil all matchers and may have visible samples in the range.
@@ -288,21 +275,45 @@ impl Version {
         found: &mut Vec<(Labels, u32, u32)>,
     ) -> Result<Arc<Index>, BlockError> {
         let block = &self.blocks[place as usize];
-        let whole = mint <= block.meta().min_time && maxt >= block.meta().max_time && !self.is_buried(place);
         let index = block.index()?;
-        let broken = |error| block.index_broken(error);
-        for number in &index.find(matchers).map_err(broken)? {
-            let chunks = if whole { Vec::new() } else { index.chunks(number, mint, maxt).map_err(broken)? };
-            if !whole && chunks.is_empty() {
-                continue;
-            }
-            let labels = index.labels(number).map_err(broken)?;
-            let mask = self.mask(place, &labels);
-            if whole || chunks.iter().any(|at| !mask.covers(at.min_time.max(mint), at.max_time.min(maxt))) {
-                found.push((labels, place, number));
-            }
+        for number in &self.visible(place, &index, matchers, (mint, maxt))? {
+            found.push((index.labels(number).map_err(|error| block.index_broken(error))?, place, number));
         }
         Ok(index)
+    }
+
+    /// The series of a block that fulfil all matchers and may have visible samples in the range, by number.
+    pub(super) fn visible(
+        &self,
+        place: u32,
+        index: &Index,
+        matchers: &[Matcher],
+        (mint, maxt): (i64, i64),
+    ) -> Result<RoaringBitmap, BlockError> {
+        let block = &self.blocks[place as usize];
+        let broken = |error| block.index_broken(error);
+        let mut found = index.find(matchers).map_err(broken)?;
+        let buried = self.is_buried(place);
+        if mint <= block.meta().min_time && maxt >= block.meta().max_time && !buried {
+            return Ok(found);
+        }
+        let mut outside = Vec::new();
+        for number in &found {
+            let chunks = index.chunks(number, mint, maxt).map_err(broken)?;
+            let visible = if buried {
+                let mask = self.mask(place, &index.labels(number).map_err(broken)?);
+                chunks.iter().any(|at| !mask.covers(at.min_time.max(mint), at.max_time.min(maxt)))
+            } else {
+                !chunks.is_empty()
+            };
+            if !visible {
+                outside.push(number);
+            }
+        }
+        outside.into_iter().for_each(|number| {
+            found.remove(number);
+        });
+        Ok(found)
     }
 }
 
