@@ -350,6 +350,10 @@ impl Source for Store {
         self.note_query(&select.matchers, &selection);
         Ok(Box::new(selection))
     }
+
+    fn window(&self, select: &Select) -> i64 {
+        self.blocks().map_or(0, |blocks| blocks.version().window(asked_of(select), select.mint, select.maxt))
+    }
 }
 
 impl Shared {

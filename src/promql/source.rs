@@ -36,6 +36,11 @@ pub trait Source: Send + Sync {
     /// The series that match and may have samples in the range, in ascending order of labels. The set is a snapshot:
     /// what is appended later may or may not be seen by `read`, but nothing that was there at the call goes missing.
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, SourceError>;
+
+    /// How wide the windows are that would mostly answer a selection in place of samples, in milliseconds; 0 for none.
+    fn window(&self, _: &Select) -> i64 {
+        0
+    }
 }
 
 /// The series that a [`Select`] found. `read` may be called from several threads at once.
@@ -134,6 +139,19 @@ impl Column {
             starts: tail(&mut self.starts, at),
             weights: tail(&mut self.weights, at),
         }
+    }
+
+    /// Takes the place of a cleared column with the entries of another in `mint..=maxt`.
+    pub fn copy_range(&mut self, other: &Self, mint: i64, maxt: i64) {
+        fn copy<T: Clone>(to: &mut Vec<T>, from: &[T], range: &std::ops::Range<usize>) {
+            to.extend_from_slice(from.get(range.clone()).unwrap_or(&[]));
+        }
+        let range = other.times.partition_point(|time| *time < mint)..other.times.partition_point(|time| *time <= maxt);
+        copy(&mut self.times, &other.times, &range);
+        copy(&mut self.values, &other.values, &range);
+        copy(&mut self.histograms, &other.histograms, &range);
+        copy(&mut self.starts, &other.starts, &range);
+        copy(&mut self.weights, &other.weights, &range);
     }
 
     /// Lets the last entry stand for `weight` samples.

@@ -44,3 +44,40 @@ fn sharing_changes_no_answer() {
         assert_eq!((shared.warnings, shared.infos), (apart.warnings, apart.infos), "{query}");
     }
 }
+
+#[test]
+fn selectors_of_the_same_series_read_them_once() {
+    let store = samples(&mut Dice::new(5), 150, 15_000, Kinds { exotic: false });
+    let options = QueryOptions::default();
+    let read = |query: &str| ask(&store, query, &options).stats.samples;
+    let (long, short) = (read("avg_over_time(a_total[20m])"), read("rate(a_total[5m])"));
+    assert!(long > short);
+    assert_eq!(read("rate(a_total[5m]) / avg_over_time(a_total[20m])"), long);
+    assert_eq!(read("a_total - avg_over_time(a_total[20m])"), long);
+    assert_eq!(read("sum(rate(a_total[20m])) > 0 and sum(rate(a_total[5m])) > 0 and count(a_total) > 0"), long);
+    // Other times are other samples.
+    assert!(read("rate(a_total[5m]) / avg_over_time(a_total[5m] offset 5m)") > short);
+    assert!(read("rate(a_total[5m]) / max_over_time(rate(a_total[5m])[5m:1m])") > short);
+}
+
+#[test]
+fn reading_once_changes_no_answer() {
+    let store = samples(&mut Dice::new(6), 150, 15_000, Kinds { exotic: true });
+    for query in [
+        "rate(a_total[5m]) / avg_over_time(a_total[20m])",
+        "a_total - a_total offset 1m + increase(a_total[1m])",
+        "sum by (g) (b) / count by (g) (b) - on (g) avg by (g) (b)",
+        "predict_linear(b[5m], scalar(max(b))) > stddev_over_time(b[10m]) or b",
+        "histogram_count(rate(h[5m])) / histogram_count(rate(h[10m]))",
+        "histogram_quantile(0.5, rate(h[5m])) + histogram_quantile(0.5, rate(h[1m]))",
+        "absent_over_time(b[1m]) or last_over_time(b[5m]) or timestamp(b) or b",
+        "rate(b[5m]) + irate(b[1m]) + deriv(b[2m]) + changes(b[3m])",
+        "quantile_over_time(0.9, b[5m]) > bool mad_over_time(b[4m])",
+        "sum(a_total @ 1200) - sum(a_total) + sum(rate(a_total[1m:15s]))",
+    ] {
+        let apart = QueryOptions { count_steps: true, ..QueryOptions::default() };
+        let (joint, apart) = (ask(&store, query, &QueryOptions::default()), ask(&store, query, &apart));
+        assert_eq!(format!("{:?}", joint.value), format!("{:?}", apart.value), "{query}");
+        assert_eq!((joint.warnings, joint.infos), (apart.warnings, apart.infos), "{query}");
+    }
+}

@@ -13,18 +13,19 @@ use super::elementwise;
 use super::error::EvalError;
 use super::evaluate::{Evaluator, Value};
 use super::info::{self, Info};
+use super::joint::Part;
 use super::notes::Notes;
-use super::plan::{CallPlan, Plan, PlanKind};
+use super::plan::{CallPlan, Plan, PlanKind, Reference};
 use super::query::Frame;
 use super::relabel;
 use super::scan::Pick;
 use super::tally::Carry;
-use super::vector::{Ready, Vector};
+use super::vector::{Lazy, Ready, Vector};
 use super::windows::{Input, WindowFunction, Windowed};
 use super::{changes, instants, order, over_time, rates, trend};
 
 /// A function of range vectors.
-struct OverWindows {
+pub(super) struct OverWindows {
     function: WindowFunction,
     /// Gives samples as they are, so that the name stays.
     keeps_name: bool,
@@ -35,7 +36,7 @@ struct OverWindows {
     smoothed: bool,
 }
 
-fn over_windows(name: &str) -> Option<OverWindows> {
+pub(super) fn over_windows(name: &str) -> Option<OverWindows> {
     let function: WindowFunction = match name {
         "rate" => rates::rate,
         "increase" => rates::increase,
@@ -213,18 +214,17 @@ impl<'q> Evaluator<'q> {
         frame: Frame,
         notes: &mut Notes,
     ) -> Result<Vector<'q>, EvalError> {
-        let position = call
-            .args
-            .iter()
-            .position(|arg| matches!(arg.kind, PlanKind::Range(_) | PlanKind::Subquery(_)))
-            .ok_or_else(|| wrong_args(call))?;
-        let (input, reference, range, edges) = match &call.args[position].kind {
+        if let Some(vector) = self.joint_call(call, frame, notes)? {
+            return Ok(vector);
+        }
+        let position = position_of_windows(call)?;
+        let over_what = match &call.args[position].kind {
             PlanKind::Range(range) => {
                 let selector = &range.selector;
                 check_edges(selector.edges, over, call.function)?;
                 let set = self.query.select(selector, frame, range.range, notes)?;
                 let set = self.query.watched(&call.args[position], set);
-                let input = Input::Set { set, stats_only: selector.stats_only };
+                let input = Input::Set { set, stats_only: selector.stats_only, part: None };
                 (input, selector.reference, range.range, selector.edges)
             }
             PlanKind::Subquery(subquery) => {
@@ -235,13 +235,39 @@ impl<'q> Evaluator<'q> {
             }
             _ => return Err(wrong_args(call)),
         };
+        self.windowed_over((call, over), over_what, frame, notes).map(|windowed| Vector::Lazy(Box::new(windowed)))
+    }
+
+    /// A function of a range, over samples that others read too.
+    pub(super) fn windowed_over_part(
+        self,
+        call: &'q CallPlan,
+        part: Part,
+        frame: Frame,
+        notes: &mut Notes,
+    ) -> Result<Box<dyn Lazy + 'q>, EvalError> {
+        let over = over_windows(call.function).ok_or_else(|| wrong_args(call))?;
+        let PlanKind::Range(range) = &call.args[position_of_windows(call)?].kind else { return Err(wrong_args(call)) };
+        let input = Input::Set { set: part.set, stats_only: false, part: Some((part.mint, part.maxt)) };
+        let over_what = (input, range.selector.reference, range.range, range.selector.edges);
+        Ok(Box::new(self.windowed_over((call, &over), over_what, frame, notes)?))
+    }
+
+    fn windowed_over(
+        self,
+        (call, over): (&'q CallPlan, &OverWindows),
+        (input, reference, range, edges): (Input<'q>, Reference, i64, Edges),
+        frame: Frame,
+        notes: &mut Notes,
+    ) -> Result<Windowed<'q>, EvalError> {
+        let position = position_of_windows(call)?;
         let mut args = Vec::new();
         for (index, arg) in call.args.iter().enumerate() {
             if index != position {
                 args.push(self.scalar(arg, frame, notes)?);
             }
         }
-        Ok(Vector::Lazy(Box::new(Windowed {
+        Ok(Windowed {
             query: self.query,
             input,
             function: over.function,
@@ -256,7 +282,7 @@ impl<'q> Evaluator<'q> {
             uses_starts: over.uses_starts,
             wants_counter: over.wants_counter,
             tally: self.tally(),
-        })))
+        })
     }
 
     /// 1 at the steps at which a vector is empty, with the labels that its selector asks for.
@@ -422,6 +448,12 @@ impl<'q> Evaluator<'q> {
         let info = Info { query: self.query, frame, reference, matchers, span: plan.span };
         info.join(&base, notes).map(Vector::Ready)
     }
+}
+
+/// Which of the arguments are windows.
+fn position_of_windows(call: &CallPlan) -> Result<usize, EvalError> {
+    let windows = |arg: &Plan| matches!(arg.kind, PlanKind::Range(_) | PlanKind::Subquery(_));
+    call.args.iter().position(windows).ok_or_else(|| wrong_args(call))
 }
 
 /// Where annotations about windows point to. Prometheus replaces a subquery by its results, which stand nowhere in the

@@ -16,7 +16,7 @@ use super::matching::{self, tell};
 use super::notes::Notes;
 use super::outcome::{MatrixSeries, Outcome, QueryOptions, QueryValue, Stats, Window};
 use super::plan::{AggregatePlan, BinaryPlan, Plan, PlanKind, Planner, RangeSelector, Selector, SubqueryPlan};
-use super::query::{Frame, Query};
+use super::query::{Frame, Query, Set};
 use super::relabel::is_label_name;
 use super::results::{finish, points, sample, tidy};
 use super::scan::{Pick, Scan, keep_statistics};
@@ -182,7 +182,10 @@ impl<'q> Evaluator<'q> {
             PlanKind::Binary(binary) => self.binary(plan, binary, frame, notes)?,
             PlanKind::Aggregate(aggregate) => Value::Vector(self.aggregate(plan, aggregate, frame, notes)?),
             PlanKind::Call(call) => self.call(plan, call, frame, notes)?,
-            PlanKind::Select(selector) => Value::Vector(self.select((plan, selector), frame, Pick::Value, notes)?),
+            PlanKind::Select(selector) => Value::Vector(match self.joint_select(selector, frame, notes)? {
+                Some(vector) => vector,
+                None => self.select((plan, selector), frame, Pick::Value, notes)?,
+            }),
             PlanKind::Range(_) | PlanKind::Subquery(_) => {
                 return Err(EvalError::execution("cannot do range evaluation of matrix selector"));
             }
@@ -224,8 +227,13 @@ impl<'q> Evaluator<'q> {
         notes: &mut Notes,
     ) -> Result<Vector<'q>, EvalError> {
         let set = self.query.watched(plan, self.query.select(selector, frame, 0, notes)?);
-        Ok(Vector::Lazy(Box::new(Scan {
+        Ok(Vector::Lazy(Box::new(self.scan((plan, selector), set, frame, pick))))
+    }
+
+    pub(super) fn scan(self, (plan, selector): (&Plan, &Selector), set: Set, frame: Frame, pick: Pick) -> Scan {
+        Scan {
             set,
+            part: None,
             frame,
             reference: selector.reference,
             lookback: self.query.options.lookback,
@@ -234,7 +242,7 @@ impl<'q> Evaluator<'q> {
             pick,
             span: plan.span,
             tally: self.tally(),
-        })))
+        }
     }
 
     fn negate(self, inner: &'q Plan, frame: Frame, notes: &mut Notes) -> Result<Value<'q>, EvalError> {

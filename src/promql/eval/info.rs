@@ -161,6 +161,7 @@ impl Info<'_> {
         };
         let scan = Scan {
             set: self.query.open(&select, notes)?,
+            part: None,
             frame: self.frame,
             reference: self.reference,
             lookback,

@@ -26,6 +26,7 @@ mod extended;
 mod extrapolate;
 mod info;
 mod instants;
+mod joint;
 mod matching;
 mod notes;
 mod order;

@@ -12,6 +12,7 @@ use crate::promql::source::{Column, Hints, Select, SeriesSet, Source};
 
 use super::cells::Cells;
 use super::error::EvalError;
+use super::joint::Joint;
 use super::notes::Notes;
 use super::outcome::{Pool, QueryOptions};
 use super::plan::{Plan, Selector};
@@ -133,10 +134,11 @@ pub(super) struct Query<'a> {
     /// Where the query is to be explained.
     pub(super) trace: Option<Trace>,
     pub(super) shared: Shared,
+    pub(super) joint: Joint<'a>,
 }
 
 impl<'a> Query<'a> {
-    pub(super) fn new(source: &'a dyn Source, (text, plan): (&'a str, &Plan), options: &'a QueryOptions) -> Self {
+    pub(super) fn new(source: &'a dyn Source, (text, plan): (&'a str, &'a Plan), options: &'a QueryOptions) -> Self {
         let written = |plan: &Plan| text.get(plan.span.start as usize..plan.span.end as usize).unwrap_or("");
         let budget = Budget { limit: options.max_samples, pool: options.pool.clone(), ..Budget::default() };
         Self {
@@ -150,6 +152,11 @@ impl<'a> Query<'a> {
             tallies: options.count_steps.then(Tallies::default),
             trace: options.explain.clone().map(Trace::new),
             shared: if options.count_steps { Shared::default() } else { Shared::of(plan, written) },
+            joint: if options.count_steps || options.explain.is_some() {
+                Joint::default()
+            } else {
+                Joint::of(plan, written)
+            },
         }
     }
 
@@ -192,6 +199,16 @@ impl<'a> Query<'a> {
         range: i64,
         notes: &mut Notes,
     ) -> Result<Set, EvalError> {
+        self.open(&self.selection(selector, frame, range), notes)
+    }
+
+    /// How wide the windows are from which a selection would be answered; 0 for samples.
+    pub(super) fn window(&self, select: &Select) -> i64 {
+        self.source.window(select)
+    }
+
+    /// What a selector asks of the source.
+    pub(super) fn selection(&self, selector: &Selector, frame: Frame, range: i64) -> Select {
         let (first, last) = (selector.reference.of(frame.start), selector.reference.of(frame.last()));
         let lookback = self.options.lookback;
         let back = match (range, selector.edges) {
@@ -207,13 +224,12 @@ impl<'a> Query<'a> {
             labels_only: false,
             raw: selector.edges != Edges::Plain,
         };
-        let select = Select {
+        Select {
             matchers: selector.matchers.clone(),
             mint: first.saturating_sub(back).saturating_add(1),
             maxt: last.saturating_add(ahead),
             hints,
-        };
-        self.open(&select, notes)
+        }
     }
 
     pub(super) fn open(&self, select: &Select, notes: &mut Notes) -> Result<Set, EvalError> {
@@ -245,6 +261,8 @@ pub(super) struct Work<'q> {
     pub(super) notes: Notes,
     pub(super) scratch: Scratch,
     columns: Vec<Column>,
+    /// The series that was read last for selectors that are evaluated together: its number and all of its samples.
+    joint: Option<(usize, Column)>,
     spare: Vec<Cells>,
     samples: u64,
     /// Counts the largest column: its memory is kept.
@@ -289,6 +307,7 @@ impl<'q> Work<'q> {
             notes: Notes::default(),
             scratch: Scratch::default(),
             columns: Vec::new(),
+            joint: None,
             spare: Vec::new(),
             samples: 0,
             held: query.held(),
@@ -304,6 +323,29 @@ impl<'q> Work<'q> {
 
     pub(super) fn return_column(&mut self, column: Column) {
         self.columns.push(column);
+    }
+
+    /// Reads a series into a cleared column: all of it, or the part that one of several readers wants. Such readers take
+    /// turns with each series.
+    pub(super) fn read(
+        &mut self,
+        (set, index): (&Set, usize),
+        part: Option<(i64, i64)>,
+        column: &mut Column,
+    ) -> Result<(), EvalError> {
+        let Some((mint, maxt)) = part else {
+            set.read(index, column)?;
+            return self.count(column);
+        };
+        let (known, mut whole) = self.joint.take().unwrap_or((usize::MAX, Column::default()));
+        if known != index {
+            whole.clear();
+            set.read(index, &mut whole)?;
+            self.count(&whole)?;
+        }
+        column.copy_range(&whole, mint, maxt);
+        self.joint = Some((index, whole));
+        Ok(())
     }
 
     /// Counts the samples of a column that was just read.

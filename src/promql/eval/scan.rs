@@ -31,6 +31,8 @@ pub(super) enum Pick {
 /// The series of an instant selector.
 pub(super) struct Scan {
     pub(super) set: Set,
+    /// The times that are wanted of the set, where others read it too.
+    pub(super) part: Option<(i64, i64)>,
     pub(super) frame: Frame,
     pub(super) reference: Reference,
     pub(super) lookback: i64,
@@ -56,8 +58,7 @@ impl Lazy for Scan {
 
     fn fill(&self, index: usize, work: &mut Work<'_>, cells: &mut Cells) -> Result<(), EvalError> {
         let mut column = work.column();
-        self.set.read(index, &mut column)?;
-        work.count(&column)?;
+        work.read((&self.set, index), self.part, &mut column)?;
         if self.stats_only {
             keep_statistics(&mut column);
         }

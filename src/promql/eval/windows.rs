@@ -128,12 +128,11 @@ pub(super) enum Input<'a> {
     Set {
         set: Set,
         stats_only: bool,
+        /// The times that are wanted of it, where others read it too.
+        part: Option<(i64, i64)>,
     },
     /// A subquery, over its own steps.
-    Inner {
-        vector: Box<dyn Lazy + 'a>,
-        frame: Frame,
-    },
+    Inner { vector: Box<dyn Lazy + 'a>, frame: Frame },
 }
 
 /// A function over windows, one series at a time.
@@ -233,9 +232,8 @@ impl Lazy for Windowed<'_> {
 impl Windowed<'_> {
     fn read(&self, index: usize, work: &mut Work<'_>, column: &mut Column) -> Result<(), EvalError> {
         match &self.input {
-            Input::Set { set, stats_only } => {
-                set.read(index, column)?;
-                work.count(column)?;
+            Input::Set { set, stats_only, part } => {
+                work.read((set, index), *part, column)?;
                 if *stats_only {
                     keep_statistics(column);
                 }
