@@ -17,7 +17,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use crate::rules::manager::{Rules, Source};
+use crate::rules::engine::{Rules, Source};
 use crate::rules::namespaces::{NamespaceError, Namespaces};
 use crate::server::error::{Failure, Kind};
 use crate::server::origin;

@@ -32,7 +32,7 @@ use crate::metrics::{self, Seams, Store};
 use crate::model::labels::Labels;
 use crate::notify::notifier::Notifier;
 use crate::query::Queries;
-use crate::rules::manager::Rules;
+use crate::rules::engine::Rules;
 use crate::rules::seam::AlertSink;
 use crate::server::listen::{self, ListenCounters, ListenLimits, Serving};
 use crate::telemetry;

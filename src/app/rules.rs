@@ -12,9 +12,9 @@ use crate::base::tasks::{TaskKind, Tasks};
 use crate::metrics::Store;
 use crate::promql::eval::QueryOptions;
 use crate::query::config::Config as QueryConfig;
+use crate::rules::engine::{Rules, Seams, Source};
 use crate::rules::expansion::Surroundings;
 use crate::rules::group::World;
-use crate::rules::manager::{Rules, Seams, Source};
 use crate::rules::namespaces::Namespaces;
 use crate::rules::seam::AlertSink;
 use crate::rules::snapshot::SnapshotFile;
@@ -25,7 +25,7 @@ use crate::slo::engine::Engine;
 /// An alert that goes on firing is told again after this (Prometheus: `--rules.alert.resend-delay`).
 const RESEND_DELAY_MILLIS: i64 = 60_000;
 
-/// What a manager needs of the daemon around it.
+/// What rules need of the daemon around it.
 pub(crate) struct Around<'a> {
     pub(crate) store: &'a Arc<Store>,
     pub(crate) tasks: &'a Tasks,
@@ -47,7 +47,7 @@ pub(crate) fn options(query: &QueryConfig) -> QueryOptions {
     }
 }
 
-/// A manager without groups; [`apply`] gives it some.
+/// Rules without groups; [`apply`] gives it some.
 pub(crate) fn build(around: &Around<'_>, own: &Own, engine: &Engine) -> Result<Rules, String> {
     let options = options(&own.query);
     let file = match SnapshotFile::open(Disk::real(), &around.data.join("rules")) {

@@ -5,7 +5,7 @@
 //! and hands alerts to a [`seam::AlertSink`]; with both simulated, a whole life of rules runs in a test without waiting.
 //!
 //! Passing through: [`file`] reads and checks, [`rule`] is what was read, [`group`] evaluates one iteration of a group
-//! ([`alert`] is the state of one alerting rule, [`expansion`] its templates), [`schedule`] says when, [`manager`] runs
+//! ([`alert`] is the state of one alerting rule, [`expansion`] its templates), [`schedule`] says when, [`engine`] runs
 //! all groups, reloads and keeps state. [`unit_test`] runs promtool's test files over the same code.
 //!
 //! [`forward`] sends alerts on to Alertmanagers elsewhere, where a prometheus.yml names some.
@@ -15,11 +15,11 @@
 pub mod absent;
 pub mod alert;
 pub mod dependency;
+pub mod engine;
 pub mod expansion;
 pub mod file;
 pub mod forward;
 pub mod group;
-pub mod manager;
 pub mod namespaces;
 pub mod near;
 pub mod replay;

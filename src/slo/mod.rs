@@ -2,7 +2,7 @@
 //!
 //! Owns files of objectives in four forms ([`file`], [`set`]), the exact counting of good and all events over any window
 //! ([`terms`] takes queries apart, [`counts`] reads samples, [`ledger`] keeps running totals, [`view`] is one look), how
-//! an objective stands ([`status`]), burn-rate alerts as rules of the rule manager ([`burn`], [`alerting`]), recorded
+//! an objective stands ([`status`]), burn-rate alerts as rules of the rule engine ([`burn`], [`alerting`]), recorded
 //! series ([`record`]) and reports ([`report`]).
 //!
 //! Passing through: files → [`objective::Objective`]s → [`engine::Engine`], which is asked by alerts, by the API and by

@@ -35,7 +35,7 @@ use axum::routing::{MethodRouter, get, post};
 use crate::api::instance::Instance;
 use crate::metrics::Store;
 use crate::query::Queries;
-use crate::rules::manager::Rules;
+use crate::rules::engine::Rules;
 
 /// What the handlers answer from.
 #[derive(Clone, Debug)]

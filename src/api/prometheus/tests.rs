@@ -23,8 +23,8 @@ use crate::model::metadata::{Metadata, MetricType};
 use crate::promql::eval::QueryOptions;
 use crate::query::Queries;
 use crate::query::config::Config as QueryConfig;
+use crate::rules::engine::{Rules, Seams};
 use crate::rules::group::World;
-use crate::rules::manager::{Rules, Seams};
 use crate::rules::seam::NoSink;
 use crate::rules::store::StoreBackend;
 
@@ -52,7 +52,7 @@ fn fill(store: &Store) {
     appender.commit().wait().unwrap();
 }
 
-/// A manager of rules over a store, and what its groups work with.
+/// Rules over a store, and what its groups work with.
 pub(super) fn rules(store: &Arc<Store>, clock: Clock, tasks: Tasks) -> (Rules, World) {
     let world = World {
         backend: Arc::new(StoreBackend::new(Arc::clone(store), QueryOptions::default())),

@@ -1,4 +1,4 @@
-//! Alerts that fire before their group's next evaluation. When this is done is `manager::early`'s.
+//! Alerts that fire before their group's next evaluation. When this is done is `engine::early`'s.
 
 use crate::base::clock::Millis;
 use crate::rules::expansion::Expander;

@@ -48,7 +48,7 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time that a group sleeps before it looks at the clock again, which may have been set.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
 
-/// What a manager is made from.
+/// What [`Rules`] are made from.
 pub struct Seams {
     pub world: World,
     pub tasks: Tasks,
@@ -59,7 +59,7 @@ pub struct Seams {
     pub namespaces: Option<Arc<Namespaces>>,
 }
 
-/// The manager. Clones are the same one.
+/// All rules of a process. Clones are the same ones.
 #[derive(Clone)]
 pub struct Rules(Arc<Inner>);
 
@@ -109,7 +109,7 @@ impl std::fmt::Debug for Rules {
 }
 
 impl Rules {
-    /// A manager without groups. Reads what the last run saved.
+    /// Rules without groups. Reads what the last run saved.
     pub fn new(seams: Seams) -> Self {
         let Seams { world, tasks, drain, file, namespaces } = seams;
         let restored = match file.as_ref().map_or(Ok(Snapshot::default()), SnapshotFile::load) {

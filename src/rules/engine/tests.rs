@@ -11,9 +11,9 @@ use crate::model::labels::Labels;
 use crate::model::sample::Value;
 use crate::promql::ast::Expr;
 use crate::rules::alert::AlertState;
+use crate::rules::engine::{Rules, Seams, steps};
 use crate::rules::file::read;
 use crate::rules::group::World;
-use crate::rules::manager::{Rules, Seams, steps};
 use crate::rules::seam::{Backend, NoSink, RuleSample};
 use crate::rules::snapshot::SnapshotFile;
 

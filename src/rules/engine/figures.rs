@@ -1,10 +1,10 @@
-//! The manager's own figures: one series for each group, up to a limit, and sums over all.
+//! Figures about rules: one series for each group, up to a limit, and sums over all.
 
 use std::borrow::Cow;
 
 use crate::rules::alert::AlertState;
+use crate::rules::engine::Rules;
 use crate::rules::group::Group;
-use crate::rules::manager::Rules;
 use crate::telemetry::snapshot::{Family, Kind};
 
 /// Groups with series of their own. More would cost every scrape more than they tell; `/api/v1/rules` has them all.

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::base::tasks::TaskKind;
-use crate::rules::manager::Rules;
+use crate::rules::engine::Rules;
 
 /// Between two looks at the store.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
