@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use regex::Regex;
-
 use super::{Function, Functions, Value};
+use crate::model::re2::Search;
 
 /// `toUpper`, `toLower`, `title`, `trimSpace`, `join`, `match`, `reReplaceAll`, `safeHtml`, `stringSlice`.
 pub fn functions() -> Functions {
@@ -28,7 +27,7 @@ pub fn functions() -> Functions {
     add(
         "match",
         Arc::new(|args| match args {
-            [pattern, text] => Ok(Value::Bool(compile(&pattern.text())?.is_match(&text.text()))),
+            [pattern, text] => Ok(Value::Bool(search(&pattern.text())?.is_match(&text.text()))),
             _ => Err(count(2, args)),
         }),
     );
@@ -36,8 +35,7 @@ pub fn functions() -> Functions {
         "reReplaceAll",
         Arc::new(|args| match args {
             [pattern, replacement, text] => {
-                let regex = compile(&pattern.text())?;
-                Ok(Value::from(regex.replace_all(&text.text(), replacement.text().as_str()).into_owned()))
+                Ok(Value::from(search(&pattern.text())?.replace_all(&text.text(), &replacement.text())))
             }
             _ => Err(count(3, args)),
         }),
@@ -59,12 +57,8 @@ pub fn count(want: usize, args: &[Value]) -> String {
     format!("wrong number of args: want {want} got {}", args.len())
 }
 
-/// The size limit keeps a pattern from a template from taking more memory than any useful one needs.
-fn compile(pattern: &str) -> Result<Regex, String> {
-    regex::RegexBuilder::new(pattern)
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|error| format!("error parsing regexp: {error}"))
+fn search(pattern: &str) -> Result<Search, String> {
+    Search::new(pattern).map_err(|error| error.to_string())
 }
 
 /// Capitalises the first letter of each word and leaves the others as they are.

@@ -3,7 +3,8 @@
 //!
 //! Owns the reading of that syntax (the Rust crates read another: set algebra in brackets, Unicode `\d`, no `\Q..\E`), its
 //! limits, and what can be said about an expression without running it ([`Shape`]). Matching itself is `regex-automata`,
-//! in time linear in the text. Everything here is anchored at both ends, and `.` matches newlines, as Prometheus has it.
+//! in time linear in the text. A [`Pattern`] is anchored at both ends, and its `.` matches newlines, as Prometheus has it;
+//! a [`Search`] is what a bare expression is in Go: it looks inside the text, line by line.
 
 mod class;
 mod expand;
@@ -41,22 +42,11 @@ pub struct Pattern {
 
 impl Pattern {
     pub fn new(text: &str) -> Result<Self, RegexError> {
-        if text.len() > PATTERN_BYTES_MAX {
-            return Err(RegexError(format!("expression is longer than {PATTERN_BYTES_MAX} bytes")));
-        }
-        let body = parse::parse(text)?;
+        check_len(text)?;
+        let body = parse::parse(text, true)?;
         let shape = Shape::of(&body);
         let whole = Hir::concat(vec![Hir::look(Look::Start), body, Hir::look(Look::End)]);
-        let config = Config::new()
-            .nfa_size_limit(Some(PROGRAM_BYTES_MAX))
-            .hybrid_cache_capacity(CACHE_BYTES)
-            .onepass_size_limit(Some(CACHE_BYTES))
-            .dfa_size_limit(Some(CACHE_BYTES));
-        let regex = Regex::builder()
-            .configure(config)
-            .build_from_hir(&whole)
-            .map_err(|_| parse::fault("expression too large", text))?;
-        Ok(Self { regex: Arc::new(regex), shape })
+        Ok(Self { regex: Arc::new(compile(&whole, text)?), shape })
     }
 
     /// Whether the whole text matches.
@@ -92,6 +82,53 @@ impl Pattern {
 
     fn run(&self, text: &str) -> bool {
         self.regex.is_match(Input::new(text))
+    }
+}
+
+fn check_len(text: &str) -> Result<(), RegexError> {
+    if text.len() > PATTERN_BYTES_MAX {
+        return Err(RegexError(format!("expression is longer than {PATTERN_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
+fn compile(body: &Hir, text: &str) -> Result<Regex, RegexError> {
+    let config = Config::new()
+        .nfa_size_limit(Some(PROGRAM_BYTES_MAX))
+        .hybrid_cache_capacity(CACHE_BYTES)
+        .onepass_size_limit(Some(CACHE_BYTES))
+        .dfa_size_limit(Some(CACHE_BYTES));
+    let built = Regex::builder().configure(config).build_from_hir(body);
+    built.map_err(|_| parse::fault("expression too large", text))
+}
+
+/// A compiled expression that looks for matches inside a text.
+#[derive(Clone, Debug)]
+pub struct Search(Regex);
+
+impl Search {
+    pub fn new(text: &str) -> Result<Self, RegexError> {
+        check_len(text)?;
+        compile(&parse::parse(text, false)?, text).map(Self)
+    }
+
+    /// Whether any part of the text matches.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(Input::new(text))
+    }
+
+    /// The text with every match replaced by `template`, in which `$1`, `${1}`, `${name}` and `$$` are filled in.
+    pub fn replace_all(&self, text: &str, template: &str) -> String {
+        let mut out = String::new();
+        let mut rest = 0;
+        for captures in self.0.captures_iter(Input::new(text)) {
+            let Some(span) = captures.get_match() else { continue };
+            out.push_str(text.get(rest..span.start()).unwrap_or_default());
+            out.push_str(&expand::expand(&self.0, &captures, text, template));
+            rest = span.end();
+        }
+        out.push_str(text.get(rest..).unwrap_or_default());
+        out
     }
 }
 

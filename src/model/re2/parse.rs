@@ -39,9 +39,9 @@ pub(super) fn fault(what: &str, part: &str) -> RegexError {
     RegexError(format!("{what}: `{part}`"))
 }
 
-/// Reads an expression as if it stood in `(?s:...)`.
-pub(super) fn parse(text: &str) -> Result<Hir, RegexError> {
-    let flags = Flags { fold: false, multi_line: false, dot_all: true, swap_greed: false };
+/// Reads an expression; with `dot_all` as if it stood in `(?s:...)`.
+pub(super) fn parse(text: &str, dot_all: bool) -> Result<Hir, RegexError> {
+    let flags = Flags { fold: false, multi_line: false, dot_all, swap_greed: false };
     let mut parser = Parser { text, pos: 0, flags, groups: 0, names: Vec::new(), nesting: 0 };
     let (hir, _) = parser.alternation()?;
     if parser.pos < text.len() {

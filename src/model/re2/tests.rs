@@ -1,4 +1,4 @@
-use crate::model::re2::{Pattern, Shape};
+use crate::model::re2::{Pattern, Search, Shape};
 
 #[track_caller]
 fn check(pattern: &str, matches: &[&str], refuses: &[&str]) {
@@ -138,4 +138,53 @@ fn templates() {
         assert_eq!(pattern.expand("web:80", template).as_deref(), Some(want), "{template}");
     }
     assert_eq!(pattern.expand("web", "x"), None);
+}
+
+/// Pattern, template, text, and what Go 1.26's `ReplaceAllString` gives.
+const REPLACED: &[(&str, &str, &str, &str)] = &[
+    ("", "x", "abc", "xaxbxcx"),
+    ("", "x", "", "x"),
+    ("b", "", "abc", "ac"),
+    ("[a-c]*", "x", "日", "x日x"),
+    ("[^日]", "x", "abc日def", "xxx日xxx"),
+    ("^[a-c]*", "x", "abcdabc", "xdabc"),
+    ("[a-c]*$", "x", "abcdabc", "abcdx"),
+    ("^[a-c]*$", "x", "abcdabc", "abcdabc"),
+    ("[a-c]*", "x", "abcbcdcdedef", "xdxdxexdxexfx"),
+    ("a+", "($0)", "banana", "b(a)n(a)n(a)"),
+    ("a+", "(${0})", "banana", "b(a)n(a)n(a)"),
+    ("hello, (.+)", "goodbye, ${1}", "hello, world", "goodbye, world"),
+    ("hello, (?P<noun>.+)", "goodbye, $noun!", "hello, world", "goodbye, world!"),
+    ("(.+)-(\\d+)", "$2_$1", "node-17", "node"),
+    ("(.+)-(\\d+)", "${2}_${1}", "node-17", "17_node"),
+    ("a+", "${oops", "aaa", "${oops"),
+    ("a+", "$$", "aaa", "$"),
+    ("a+", "$", "aaa", "$"),
+    ("(a)(b)?", "[$2]", "ab a", "[b] []"),
+    ("x*", "-", "axb", "-a-b-"),
+    (".", "x", "a\nb", "x\nx"),
+    ("(?s).", "x", "a\nb", "xxx"),
+    ("(?m)^", "> ", "a\nb", "> a\n> b"),
+    ("\\d", "#", "1٢3", "#٢#"),
+    ("(\\w+):\\d+", "$1", "host:9100, other:80", "host, other"),
+    ("a{,2}", "x", "a{,2}", "x"),
+    ("[[:alpha:]]+", "w", "ab12cd", "w12w"),
+    ("a|ab", "x", "ab", "xb"),
+    ("$1", "x", "$1", "$1"),
+    ("(a)", "$1x", "a", ""),
+    ("(a)", "$1-x", "a", "a-x"),
+    ("(?i)ERR", "e", "err Err", "e e"),
+    ("\\Qa.b\\E", "x", "a.b axb", "x axb"),
+];
+
+#[test]
+fn replaces_as_go_does() {
+    for (pattern, template, text, expect) in REPLACED {
+        let search = Search::new(pattern).unwrap();
+        assert_eq!(search.replace_all(text, template), *expect, "{pattern:?} {template:?} {text:?}");
+    }
+    assert!(Search::new("b+").unwrap().is_match("abc"), "a search looks inside");
+    assert!(!Search::new("a.c").unwrap().is_match("a\nc"), "and line by line");
+    let error = Search::new("a(b").unwrap_err().to_string();
+    assert_eq!(error, "error parsing regexp: missing closing ): `a(b`");
 }
