@@ -84,6 +84,18 @@ impl ValueType {
 }
 
 impl Expr {
+    /// The nodes right below, in the order of the text. The selector of a range is no node by itself.
+    pub fn parts(&self) -> Vec<&Self> {
+        match &self.kind {
+            ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Selector(_) | ExprKind::Matrix(_) => Vec::new(),
+            ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => vec![inner],
+            ExprKind::Binary(binary) => vec![&binary.left, &binary.right],
+            ExprKind::Aggregate(aggregate) => aggregate.param.iter().chain([&aggregate.expr]).collect(),
+            ExprKind::Call(call) => call.args.iter().collect(),
+            ExprKind::Subquery(subquery) => vec![&subquery.expr],
+        }
+    }
+
     /// What the expression gives.
     pub fn value_type(&self) -> ValueType {
         let mut expr = self;

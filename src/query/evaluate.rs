@@ -212,6 +212,7 @@ impl Work {
             slow: Arc::clone(&run.slow),
             count_steps: self.request.count_steps,
             explain: self.request.explain.then(|| self.clock.clone()),
+            common: None,
         }
     }
 }

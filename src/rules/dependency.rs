@@ -81,6 +81,14 @@ fn writes(rule: &Rule) -> Vec<&str> {
     if rule.alerting().is_some() { ALERT_SERIES.to_vec() } else { vec![&rule.name] }
 }
 
+/// Whether an expression reads what any of the rules writes.
+pub fn reads_written(expr: &Expr, rules: &[Rule]) -> bool {
+    match reads(expr) {
+        Reads::Anything => true,
+        Reads::Names(names) => names.iter().any(|name| rules.iter().any(|rule| writes(rule).contains(&name.as_str()))),
+    }
+}
+
 /// Metric names that an expression reads.
 #[derive(Debug, PartialEq, Eq)]
 enum Reads {

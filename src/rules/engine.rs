@@ -22,6 +22,7 @@ use tracing::Instrument as _;
 use crate::base::clock::Millis;
 use crate::base::drain::Drain;
 use crate::base::tasks::{TaskKind, Tasks};
+use crate::rules::group::common;
 use crate::rules::group::{Group, Health, Iteration, World};
 use crate::rules::namespaces::Namespaces;
 use crate::rules::rule::GroupSpec;
@@ -122,6 +123,7 @@ impl Rules {
         // Zeros are worth showing: rules about them need a first sample.
         ITERATIONS.get();
         MISSED.get();
+        common::announce();
         for result in ["ok", "failed"] {
             EVALUATIONS.with([result]);
         }
@@ -325,7 +327,7 @@ impl Life {
                 break;
             }
         }
-        self.group.bury_orphans(&world, due.time);
+        self.group.end_iteration(&world, due.time);
         if self.group.counted_evaluation() {
             let (group, world) = (Arc::clone(&self.group), Arc::clone(&world));
             let now = due.time;

@@ -1,5 +1,6 @@
 //! One group: its rules, their state, and one iteration over them.
 
+pub(in crate::rules) mod common;
 mod early;
 mod no_data;
 mod restore;
@@ -17,6 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::base::clock::{Clock, Millis};
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::sample::{STALE_NAN, Value};
+use crate::promql::eval::{Memo, Parts};
 use crate::rules::alert::{AlertBook, Firing};
 use crate::rules::dependency::levels;
 use crate::rules::expansion::{Expander, Surroundings};
@@ -88,6 +90,9 @@ pub struct Group {
     pub spec: GroupSpec,
     levels: Vec<Vec<usize>>,
     states: Vec<Mutex<RuleState>>,
+    /// What expressions have in common, and their results for the time that is evaluated.
+    parts: Arc<Parts>,
+    memo: Mutex<Option<(Millis, Arc<Memo>)>>,
     /// Series of rules that a reload took away.
     orphans: Mutex<Vec<Labels>>,
     pub last: Mutex<Iteration>,
@@ -112,6 +117,8 @@ impl Group {
         let levels = levels(&spec.rules);
         let states = spec.rules.iter().map(|_| Mutex::default()).collect();
         Self {
+            parts: Arc::new(common::parts(&spec)),
+            memo: Mutex::default(),
             spec,
             levels,
             states,
@@ -179,7 +186,7 @@ impl Group {
         for index in 0..self.spec.rules.len() {
             self.evaluate_rules(world, &[index], time);
         }
-        self.bury_orphans(world, time);
+        self.end_iteration(world, time);
     }
 
     /// Evaluates rules that do not depend on each other, and writes their results together.
@@ -231,7 +238,7 @@ impl Group {
         let rule = self.spec.rules.get(index)?;
         let (started_at, begin) = (world.clock.now(), world.clock.monotonic());
         let shifted = self.shifted(world, time);
-        let result = world.backend.query(&rule.query, &rule.expr, shifted).and_then(|vector| {
+        let result = self.query(world, (index, rule), shifted).and_then(|vector| {
             self.look_for_metrics(world, (index, rule), vector.is_empty(), time);
             match rule.alerting() {
                 None => record(rule, vector, self.spec.limit),
@@ -271,7 +278,7 @@ impl Group {
     }
 
     /// Marks the series of rules that are gone.
-    pub fn bury_orphans(&self, world: &World, time: Millis) {
+    fn bury_orphans(&self, world: &World, time: Millis) {
         let orphans = std::mem::take(&mut *self.orphans.lock());
         if orphans.is_empty() {
             return;

@@ -7,6 +7,7 @@ use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::sample::Value;
 use crate::promql::ast::Expr;
+use crate::promql::eval::Common;
 use crate::rules::alert::Alert;
 
 /// One series of a result, or one sample to write.
@@ -22,6 +23,16 @@ pub trait Backend: Send + Sync {
     /// The instant vector that an expression gives at a time; a scalar is one sample without labels. `text` is what the
     /// expression was parsed from, for annotations and logs.
     fn query(&self, text: &str, expr: &Expr, time: Millis) -> Result<Vec<RuleSample>, String>;
+
+    /// As [`Self::query`], for one of several queries of the same time that have parts in common.
+    fn query_in_common(
+        &self,
+        (text, expr): (&str, &Expr),
+        time: Millis,
+        _common: &Common,
+    ) -> Result<Vec<RuleSample>, String> {
+        self.query(text, expr, time)
+    }
 
     /// Writes samples and staleness markers of several rules; one result for each. On return, what was accepted can be
     /// queried. The error is the first that matters; samples that were refused because the series already has another one

@@ -12,7 +12,7 @@ use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::matcher::{MatchOp, Matcher};
 use crate::model::sample::{self, Value};
 use crate::promql::ast::Expr;
-use crate::promql::eval::{self, QueryOptions, QueryValue};
+use crate::promql::eval::{self, Common, QueryOptions, QueryValue};
 use crate::promql::source::{Column, Hints, Select, SeriesSet as _, Source};
 use crate::rules::near::near_metric;
 use crate::rules::seam::{Backend, RuleSample};
@@ -40,6 +40,11 @@ impl StoreBackend {
 impl Backend for StoreBackend {
     fn query(&self, text: &str, expr: &Expr, time: Millis) -> Result<Vec<RuleSample>, String> {
         vector(&*self.store, (text, expr), time, &self.options)
+    }
+
+    fn query_in_common(&self, query: (&str, &Expr), time: Millis, common: &Common) -> Result<Vec<RuleSample>, String> {
+        let options = QueryOptions { common: Some(common.clone()), ..self.options.clone() };
+        vector(&*self.store, query, time, &options)
     }
 
     fn append(&self, batches: &[Vec<RuleSample>]) -> Vec<Result<(), String>> {

@@ -20,7 +20,6 @@ use super::query::{Frame, Query, Set};
 use super::relabel::is_label_name;
 use super::results::{finish, points, sample, tidy};
 use super::scan::{Pick, Scan, keep_statistics};
-use super::shared;
 use super::tally::{Carry, Tallies, Tally};
 use super::trace::watch;
 use super::vector::{Broadcast, Ready, Vector, parallel};
@@ -138,7 +137,7 @@ impl<'q> Evaluator<'q> {
         })
     }
 
-    /// A node that the query has more than once.
+    /// A node that the query has more than once, or has in common with others.
     fn eval_shared(self, plan: &'q Plan, frame: Frame, notes: &mut Notes) -> Result<Value<'q>, EvalError> {
         let (shared, text) = (&self.query.shared, self.query.written(plan.span));
         if let Some(again) = shared.find(text, frame) {
@@ -146,7 +145,7 @@ impl<'q> Evaluator<'q> {
         }
         let mut own = Notes::default();
         let vector = match self.eval_once(plan, frame, &mut own)? {
-            Value::Vector(vector) if vector.slots(frame.steps) <= shared::SLOTS_MAX => vector,
+            Value::Vector(vector) if vector.slots(frame.steps) <= shared.room(text) => vector,
             other => {
                 notes.merge(own);
                 return Ok(other);
@@ -155,14 +154,14 @@ impl<'q> Evaluator<'q> {
         let ready = vector.ready(self.query, frame.steps, &mut own)?;
         let is_silent = !own.has_annotations();
         notes.merge(own);
-        if !is_silent {
+        if !is_silent && !shared.is_common(text) {
             return Ok(Value::Vector(Vector::Ready(ready)));
         }
         Ok(Value::Vector(Vector::Lazy(Box::new(shared.keep(text, frame, ready)))))
     }
 
     fn eval_node(self, plan: &'q Plan, frame: Frame, notes: &mut Notes) -> Result<Value<'q>, EvalError> {
-        if self.query.shared.has(self.query.written(plan.span)) {
+        if self.query.shared.has(self.query.written(plan.span), plan) {
             return self.eval_shared(plan, frame, notes);
         }
         self.eval_once(plan, frame, notes)

@@ -28,6 +28,7 @@ mod info;
 mod instants;
 mod joint;
 mod matching;
+mod memo;
 mod notes;
 mod order;
 mod outcome;
@@ -48,6 +49,7 @@ mod vector;
 mod windows;
 
 pub use error::{ErrorKind, EvalError};
+pub use memo::{Common, Memo, Parts};
 pub use outcome::{
     Explained, MatrixSeries, Outcome, Pool, QueryOptions, QueryValue, Stats, StepSamples, VectorSample, Window,
 };

@@ -8,6 +8,8 @@ use crate::model::histogram::Histogram;
 use crate::model::labels::Labels;
 use crate::model::sample::Value;
 
+use super::memo::Common;
+
 /// How a query is to be evaluated.
 #[derive(Clone, Debug)]
 pub struct QueryOptions {
@@ -31,6 +33,8 @@ pub struct QueryOptions {
     pub count_steps: bool,
     /// Tell what each node took, by this clock.
     pub explain: Option<Clock>,
+    /// Results that it shares with other queries of the same time and options.
+    pub common: Option<Common>,
 }
 
 impl Default for QueryOptions {
@@ -46,6 +50,7 @@ impl Default for QueryOptions {
             slow: Arc::default(),
             count_steps: false,
             explain: None,
+            common: None,
         }
     }
 }

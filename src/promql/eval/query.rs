@@ -151,7 +151,11 @@ impl<'a> Query<'a> {
             samples: AtomicU64::new(0),
             tallies: options.count_steps.then(Tallies::default),
             trace: options.explain.clone().map(Trace::new),
-            shared: if options.count_steps { Shared::default() } else { Shared::of(plan, written) },
+            shared: if options.count_steps {
+                Shared::default()
+            } else {
+                Shared::of(plan, written, options.common.as_ref())
+            },
             joint: if options.count_steps || options.explain.is_some() {
                 Joint::default()
             } else {

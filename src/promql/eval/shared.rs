@@ -3,6 +3,8 @@
 //! Parts are the same if they are written the same and evaluated over the same times. Only calls and aggregations are
 //! looked at: what they give is smaller than what they read. A part with annotations is not shared, because these say
 //! where they stand; nor is one that would take much memory, or of which samples are to be counted.
+//!
+//! What a query has in common with others (see [`super::memo`]) is found and kept beside; there, selectors count too.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,27 +16,33 @@ use crate::promql::ast::ValueType;
 
 use super::cells::Cells;
 use super::error::EvalError;
+use super::memo::Common;
 use super::plan::{Plan, PlanKind};
 use super::query::{Frame, Work};
 use super::vector::{Lazy, Ready};
 
 /// Slots of all series of a shared part, filled or not.
-pub(super) const SLOTS_MAX: usize = 2_000_000;
+const SLOTS_MAX: usize = 2_000_000;
 
-/// Texts of the parts of a query that stand in it more than once, and their results.
+/// Texts of the parts of a query that stand in it more than once, or in others too, and their results.
 #[derive(Default)]
 pub(super) struct Shared {
     texts: HashSet<String>,
     results: Mutex<Vec<(String, Frame, Arc<Ready>)>>,
+    common: Option<Common>,
 }
 
 impl Shared {
     /// Looks a plan through. `written` gives the text of a part.
-    pub(super) fn of<'t>(plan: &Plan, written: impl Fn(&Plan) -> &'t str) -> Self {
-        let mut shared = Self::default();
+    pub(super) fn of<'t>(plan: &Plan, written: impl Fn(&Plan) -> &'t str, common: Option<&Common>) -> Self {
+        let mut shared = Self { common: common.cloned(), ..Self::default() };
         let mut seen = HashSet::new();
         let mut open = vec![plan];
         while let Some(plan) = open.pop() {
+            let is_common = common.is_some_and(|common| common.has(written(plan)));
+            if is_common && !reads_statistics(plan) {
+                shared.texts.insert(written(plan).to_owned());
+            }
             let is_candidate = matches!(plan.kind, PlanKind::Call(_) | PlanKind::Aggregate(_))
                 && plan.value == ValueType::Vector
                 && !written(plan).is_empty()
@@ -49,11 +57,26 @@ impl Shared {
         shared
     }
 
-    pub(super) fn has(&self, text: &str) -> bool {
-        !self.texts.is_empty() && self.texts.contains(text)
+    /// Whether a part may come from elsewhere.
+    pub(super) fn has(&self, text: &str, plan: &Plan) -> bool {
+        !self.texts.is_empty() && self.texts.contains(text) && !reads_statistics(plan)
+    }
+
+    /// Whether other queries have the part too.
+    pub(super) fn is_common(&self, text: &str) -> bool {
+        self.common.as_ref().is_some_and(|common| common.has(text))
+    }
+
+    /// Slots that a result may have to be kept.
+    pub(super) fn room(&self, text: &str) -> usize {
+        self.common.as_ref().filter(|common| common.has(text)).map_or(SLOTS_MAX, Common::room)
     }
 
     pub(super) fn find(&self, text: &str, frame: Frame) -> Option<Again> {
+        let elsewhere = self.common.as_ref().and_then(|common| common.find(text, frame));
+        if let Some(ready) = elsewhere {
+            return Some(Again(ready));
+        }
         let results = self.results.lock();
         let found = results.iter().find(|(known, times, _)| known == text && *times == frame);
         found.map(|(_, _, ready)| Again(ready.clone()))
@@ -61,7 +84,10 @@ impl Shared {
 
     pub(super) fn keep(&self, text: &str, frame: Frame, ready: Ready) -> Again {
         let ready = Arc::new(ready);
-        self.results.lock().push((text.to_owned(), frame, ready.clone()));
+        match self.common.as_ref().filter(|common| common.has(text)) {
+            Some(common) => common.keep(text, frame, &ready),
+            None => self.results.lock().push((text.to_owned(), frame, ready.clone())),
+        }
         Again(ready)
     }
 }

@@ -103,6 +103,9 @@ impl Reader<'_> {
         for (name, value) in rule.labels.iter().flatten() {
             labels.insert(name, &value.value);
         }
+        // Spans must be those of the text that goes with the expression.
+        let query = format(&expr);
+        let expr = parse(&query).unwrap_or(expr);
         let pairs = |name: &str, value: &str| (Arc::from(name), Arc::from(value));
         let kind = if set(&rule.record) {
             RuleKind::Recording
@@ -116,7 +119,7 @@ impl Reader<'_> {
         };
         Some(Rule {
             name: Arc::from(name),
-            query: Arc::from(format(&expr)),
+            query: Arc::from(query),
             expr: Arc::new(expr),
             labels: labels.into_iter().map(|(name, value)| pairs(name, value)).collect(),
             kind,

@@ -6,19 +6,19 @@ use crate::promql::parse::ParseError;
 use crate::rules::expansion;
 
 /// A fault of an expression in other words than the parser's, with what to do about it.
-pub(super) struct Advice {
+pub struct Advice {
     /// Replaces the parser's message where it says less.
-    pub(super) message: Option<String>,
+    pub message: Option<String>,
     /// Byte of the expression that the fault is about, where it is not the parser's.
-    pub(super) at: Option<usize>,
-    pub(super) hint: Option<String>,
+    pub at: Option<usize>,
+    pub hint: Option<String>,
 }
 
 /// What is worth saying about an expression that cannot be parsed.
-pub(super) fn advice(expr: &str, error: &ParseError) -> Advice {
+pub fn advice(expr: &str, error: &ParseError) -> Advice {
     if let Some((at, variable)) = variable(expr) {
         return Advice {
-            message: Some(format!("variable {variable} is not expanded in rule files")),
+            message: Some(format!("variable {variable} is not expanded here")),
             at: Some(at),
             hint: Some(
                 "write its value, or let a generator put it in; a label matcher may hold a dollar in quotes".into(),

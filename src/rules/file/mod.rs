@@ -5,7 +5,7 @@
 
 mod check;
 mod documents;
-mod hint;
+pub mod hint;
 mod shape;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::sample::Value;
 use crate::promql::ast::Expr;
-use crate::promql::eval::QueryOptions;
+use crate::promql::eval::{Common, QueryOptions};
 use crate::promql::source::{Column, Select, SeriesSet, Source, SourceError};
 use crate::rules::seam::{Backend, RuleSample};
 use crate::rules::store::{last_samples, vector};
@@ -19,7 +19,7 @@ use crate::rules::store::{last_samples, vector};
 type Samples = BTreeMap<Millis, Value>;
 
 #[derive(Default)]
-pub(in crate::rules) struct Memory {
+pub struct Memory {
     series: Mutex<BTreeMap<Labels, Arc<Samples>>>,
     /// The last time that can be seen.
     now: AtomicI64,
@@ -27,11 +27,11 @@ pub(in crate::rules) struct Memory {
 }
 
 impl Memory {
-    pub(in crate::rules) fn new(options: QueryOptions) -> Self {
+    pub fn new(options: QueryOptions) -> Self {
         Self { options, ..Self::default() }
     }
 
-    pub(in crate::rules) fn put(&self, labels: &Labels, time: Millis, value: Value) {
+    pub fn put(&self, labels: &Labels, time: Millis, value: Value) {
         let mut series = self.series.lock();
         if !series.contains_key(labels) {
             series.insert(labels.clone(), Arc::default());
@@ -41,7 +41,7 @@ impl Memory {
         }
     }
 
-    pub(in crate::rules) fn set_now(&self, now: Millis) {
+    pub fn set_now(&self, now: Millis) {
         self.now.store(now, Ordering::Relaxed);
     }
 }
@@ -49,6 +49,11 @@ impl Memory {
 impl Backend for Memory {
     fn query(&self, text: &str, expr: &Expr, time: Millis) -> Result<Vec<RuleSample>, String> {
         vector(self, (text, expr), time, &self.options)
+    }
+
+    fn query_in_common(&self, query: (&str, &Expr), time: Millis, common: &Common) -> Result<Vec<RuleSample>, String> {
+        let options = QueryOptions { common: Some(common.clone()), ..self.options.clone() };
+        vector(self, query, time, &options)
     }
 
     fn append(&self, batches: &[Vec<RuleSample>]) -> Vec<Result<(), String>> {

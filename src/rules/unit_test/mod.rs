@@ -4,7 +4,7 @@
 //! expressions with what the file expects. Everything is in memory and takes no time but the evaluation's.
 
 mod compare;
-pub(in crate::rules) mod memory;
+pub mod memory;
 mod notation;
 mod run;
 
