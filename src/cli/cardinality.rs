@@ -5,14 +5,13 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::server::{Remote, form};
+use crate::cli::server::{Place, Remote, form};
 use crate::cli::{complain, say};
 
 #[derive(Debug, Args)]
 pub(super) struct Cardinality {
-    /// Such as http://127.0.0.1:9090.
-    #[arg(value_name = "SERVER")]
-    url: String,
+    #[command(flatten)]
+    at: Place,
     /// Only these series; several are joined by "or".
     #[arg(long = "match", value_name = "SELECTOR")]
     matches: Vec<String>,
@@ -50,8 +49,8 @@ impl Cardinality {
         parameters.extend(self.date.iter().map(|date| ("date", date.as_str())));
         parameters.extend(self.focus.iter().map(|label| ("focusLabel", label.as_str())));
         let mut body = Vec::new();
-        Remote::new(&self.url)?.post(form("/api/v1/status/cardinality", &parameters), &mut body)?;
-        let answer: Value = serde_json::from_slice(&body).map_err(|error| format!("{}: {error}", self.url))?;
+        Remote::new(self.at.url())?.post(form("/api/v1/status/cardinality", &parameters), &mut body)?;
+        let answer: Value = serde_json::from_slice(&body).map_err(|error| format!("{}: {error}", self.at.url()))?;
         Ok(answer["data"].clone())
     }
 }

@@ -6,22 +6,20 @@ use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
 use crate::base::rng::Rng;
-use crate::base::tasks::Tasks;
 use crate::cli::complain;
+use crate::cli::reading::{self, Reading};
 use crate::cli::remote_blocks::Server;
 use crate::cli::server::{Remote, form};
 use crate::export::blocks::{self, BlockError, Target};
 use crate::export::open_metrics::{self, Families, Tally};
 use crate::export::{Window, each_series, json_lines};
 use crate::metrics::config::Config;
-use crate::metrics::{Seams, Store};
 use crate::model::labels::METRIC_NAME;
 use crate::model::matcher::{MatchOp, Matcher};
 use crate::promql::parse::parse_selector;
@@ -76,7 +74,7 @@ pub(super) struct Wanted {
 
 /// What is wanted of a data folder.
 struct Chosen {
-    store: Arc<Store>,
+    store: Reading,
     sets: Vec<Vec<Matcher>>,
     start: i64,
     end: i64,
@@ -118,18 +116,11 @@ impl Wanted {
     }
 
     fn open(&self, folder: &Path) -> Result<Chosen, String> {
-        let disk = Disk::real();
-        if disk.list(folder).is_err() {
-            return Err(format!("{} is no folder", folder.display()));
-        }
         let sets =
             self.selectors().into_iter().map(|text| parse_selector(&text).map_err(|error| format!("{text}: {error}")));
         let sets = sets.collect::<Result<Vec<_>, _>>()?;
         let (start, end) = self.times()?;
-        // Whatever is in the folder leaves it, also what a daemon with its settings would drop next.
-        let config = Config { retention_ms: None, ..Config::default() };
-        let seams = Seams { clock: Clock::real(), disk, rng: Rng::from_os(), tasks: Tasks::default() };
-        let store = Store::open(config, folder, seams).map_err(|error| error.to_string())?;
+        let store = reading::open(folder, Config::default(), &Clock::real())?;
         Ok(Chosen { store, sets, start, end })
     }
 

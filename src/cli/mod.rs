@@ -13,6 +13,7 @@ mod import;
 mod inspect;
 mod promql;
 mod query;
+mod reading;
 mod remote_blocks;
 mod repair;
 mod restore;

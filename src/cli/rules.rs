@@ -16,7 +16,7 @@ use crate::base::tasks::Tasks;
 use crate::base::units::Period;
 use crate::cli::rules::server::Server;
 use crate::cli::verdict::Format;
-use crate::cli::{complain, query, say};
+use crate::cli::{complain, query, reading, say};
 use crate::metrics::{Seams, Store};
 use crate::model::labels::Labels;
 use crate::notify::template::go_rfc3339;
@@ -95,18 +95,26 @@ impl ReplayFlags {
                 let mut own = crate::app::config::own::Own::default().store;
                 // History is wanted, however old.
                 own.retention = crate::app::options::Retention::Off;
+                if self.dry_run {
+                    let store = reading::open(folder, own.to_metrics(), &Clock::real())?;
+                    return Ok(self.replay_store(&store, (start, end), &groups));
+                }
                 let seams =
                     Seams { clock: Clock::real(), disk: Disk::real(), rng: Rng::from_os(), tasks: Tasks::default() };
                 let store = Store::open(own.to_metrics(), folder, seams).map_err(|error| error.to_string())?;
-                let options = QueryOptions::default();
-                let backend: Arc<dyn Backend> = Arc::new(StoreBackend::new(Arc::clone(&store), options.clone()));
-                let history = StoreHistory { store: Arc::clone(&store), options };
-                let told = self.replay(&history, backend, (start, end)).run(&groups);
+                let told = self.replay_store(&store, (start, end), &groups);
                 store.close().map_err(|error| format!("the data folder could not be closed: {error}"))?;
                 Ok(told)
             }
             (None, None) => Err("give --data or --url".to_owned()),
         }
+    }
+
+    fn replay_store(&self, store: &Arc<Store>, range: (Millis, Millis), groups: &[GroupSpec]) -> Vec<Told> {
+        let options = QueryOptions::default();
+        let backend: Arc<dyn Backend> = Arc::new(StoreBackend::new(Arc::clone(store), options.clone()));
+        let history = StoreHistory { store: Arc::clone(store), options };
+        self.replay(&history, backend, range).run(groups)
     }
 
     fn replay<'a>(&self, history: &'a dyn History, backend: Arc<dyn Backend>, range: (Millis, Millis)) -> Replay<'a> {

@@ -26,6 +26,23 @@ pub(super) struct Remote {
     runtime: Runtime,
 }
 
+/// Where a server is: by itself, or after `--url` as commands have it that also read data folders.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// Such as http://127.0.0.1:9090.
+    #[arg(value_name = "SERVER", required_unless_present = "url")]
+    server: Option<String>,
+    /// The same as SERVER.
+    #[arg(long, value_name = "URL", conflicts_with = "server")]
+    url: Option<String>,
+}
+
+impl Place {
+    pub(super) fn url(&self) -> &str {
+        self.server.as_deref().or(self.url.as_deref()).unwrap_or_default()
+    }
+}
+
 /// A request with a body.
 pub(super) struct Post<'a> {
     pub path: &'a str,

@@ -8,16 +8,13 @@ use std::sync::Arc;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
+use crate::app::config::{self, Config};
 use crate::base::clock::{Clock, Millis};
-use crate::base::disk::Disk;
-use crate::base::rng::Rng;
-use crate::base::tasks::Tasks;
-use crate::cli::{complain, query, say};
-use crate::metrics::{Seams, Store, config as metrics};
+use crate::cli::{complain, query, reading, say};
 use crate::promql::eval::QueryOptions;
 use crate::slo::engine::{Engine, Limits, StoreHistory};
 use crate::slo::status::Question;
-use crate::slo::{config, report, set};
+use crate::slo::{report, set};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Slo {
@@ -30,10 +27,13 @@ pub(super) struct Report {
     /// A running server, such as http://127.0.0.1:9090.
     #[arg(long, value_name = "URL", required_unless_present = "data", conflicts_with = "data")]
     url: Option<String>,
-    /// A data folder that no server has open; needs --slo.files.
-    #[arg(long, value_name = "DIR", requires = "files")]
+    /// A data folder that no server has open; needs --slo.files or --config.file. Nothing in it changes.
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Files of objectives, for --data.
+    /// The configuration of the server of --data: its objectives, its maintenance, its look-back.
+    #[arg(long = "config.file", value_name = "FILE", requires = "data")]
+    config: Option<PathBuf>,
+    /// Files of objectives, for --data; with those of --config.file.
     #[arg(long = "slo.files", value_name = "GLOB", value_delimiter = ',', id = "files")]
     files: Vec<PathBuf>,
     /// Seconds since 1970 or RFC 3339; now if absent.
@@ -105,14 +105,20 @@ impl Report {
     }
 
     fn counted(&self, data: &Path, time: Millis, clock: &Clock) -> Result<Vec<Value>, String> {
-        let set = set::load(&self.files)
+        if self.files.is_empty() && self.config.is_none() {
+            return Err("--data needs --slo.files or --config.file".to_owned());
+        }
+        let loaded = self.config.as_deref().map(config::load).transpose().map_err(|error| error.to_string())?;
+        let Config { own, folder, .. } = loaded.unwrap_or_default().config;
+        let configured = own.slo.files.iter().map(|pattern| folder.join(pattern));
+        let patterns: Vec<PathBuf> = configured.chain(self.files.iter().cloned()).collect();
+        let mut set = set::load(&patterns)
             .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-        let seams = Seams { clock: clock.clone(), disk: Disk::real(), rng: Rng::from_os(), tasks: Tasks::default() };
-        // Nothing is removed: a report changes no data.
-        let settings = metrics::Config { retention_ms: None, ..metrics::Config::default() };
-        let store = Store::open(settings, data, seams).map_err(|error| format!("{}: {error}", data.display()))?;
-        let store = Arc::new(store);
-        let limits = Limits { options: QueryOptions::default(), groups_max: config::Config::default().groups_max };
+        set.notes.iter().for_each(|note| complain(note));
+        set.maintenance.windows.extend(own.alerting.maintenance.windows);
+        let store = reading::open(data, own.store.to_metrics(), clock)?;
+        let options = QueryOptions { lookback: own.query.lookback.as_millis(), ..QueryOptions::default() };
+        let limits = Limits { options, groups_max: own.slo.groups_max.max(1) };
         let engine = Engine::new(Arc::new(StoreHistory(Arc::clone(&store))), clock.clone(), limits);
         engine.apply(&set);
         let allows = |wanted: &Option<String>, text: &str| wanted.as_ref().is_none_or(|wanted| wanted == text);
@@ -124,7 +130,6 @@ impl Report {
             let statuses = found.map_err(|error| format!("{}: {error}", objective.id()))?;
             rows.extend(statuses.iter().map(|status| report::row(&objective, status, true)));
         }
-        store.close().map_err(|error| error.to_string())?;
         Ok(rows)
     }
 }

@@ -75,7 +75,8 @@ pub(super) fn list(path: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(path)? {
         let entry = entry?;
-        let metadata = match entry.metadata() {
+        // What a link leads to, not the link.
+        let metadata = match fs::metadata(entry.path()) {
             Ok(metadata) => metadata,
             // Removed between the two calls: as if it had never been listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
