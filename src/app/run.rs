@@ -37,7 +37,7 @@ fn load(options: &Options) -> Result<Loaded, StartError> {
         let configured = config.own.slo.files.iter().map(|pattern| config.folder.join(pattern));
         let patterns: Vec<PathBuf> = configured.chain(options.slo_files.iter().cloned()).collect();
         let mut notes = Vec::new();
-        loaded.config.slo = config::objectives(&patterns, &mut notes)?;
+        loaded.config.slo = config::objectives(&patterns, &config.own, &mut notes)?;
         loaded.notes.append(&mut notes);
     }
     Ok(loaded)

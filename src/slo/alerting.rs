@@ -1,4 +1,4 @@
-//! Burn-rate alerts as rules: groups that the rule manager runs like any other, over a backend that answers their
+//! Burn-rate alerts as rules: groups that the rule engine runs like any other, over a backend that answers their
 //! queries from ledgers.
 //!
 //! The query that the API shows for such a rule works on recorded series, so that a link to a graph shows something; the
@@ -14,6 +14,7 @@ use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::sample;
 use crate::promql::ast::Expr;
+use crate::promql::eval::Common;
 use crate::promql::parse::parse;
 use crate::promql::print::format;
 use crate::promql::quote::quote_str as quote;
@@ -21,7 +22,7 @@ use crate::rules::file;
 use crate::rules::rule::GroupSpec;
 use crate::rules::seam::{Backend, RuleSample};
 use crate::slo::burn::{BurnAlert, Pair};
-use crate::slo::engine::{Engine, Live, State};
+use crate::slo::engine::{Engine, Live};
 use crate::slo::maintenance::counted;
 use crate::slo::objective::{Dialect, Objective, Pairs};
 use crate::slo::view::Tallies;
@@ -113,15 +114,17 @@ pub fn groups(objectives: &[Arc<Objective>], interval: Millis) -> Vec<GroupSpec>
     all
 }
 
-/// What is wrong with labels and annotations of the alerts of an objective.
-pub fn check(objective: &Objective) -> Result<(), String> {
+/// What is wrong with labels and annotations of the alerts of an objective, and what to write instead.
+pub fn check(objective: &Objective) -> Result<(), (String, Option<String>)> {
     let all = objective.alerts.iter().map(|alert| (&alert.name, &alert.labels, &alert.annotations));
     let absent = objective.absent.iter().map(|alert| (&alert.name, &alert.labels, &alert.annotations));
     for (name, labels, annotations) in all.chain(absent) {
         let rules = [rule((name, "vector(1)".to_owned(), 0), labels, annotations)];
         let text = json!({"groups": [{"name": "g", "rules": rules}]});
         file::read("", &text.to_string(), 1_000)
-            .map_err(|faults| faults.into_iter().next().map(|fault| fault.message).unwrap_or_default())?;
+            .map_err(|faults| faults.into_iter().next().map(|fault| (fault.message, fault.hint)).unwrap_or_default())
+            // The group and the rule are not its author's.
+            .map_err(|(why, hint)| (why.split_once("rule 1, ").map_or(&*why, |(_, why)| why).to_owned(), hint))?;
     }
     Ok(())
 }
@@ -142,8 +145,21 @@ impl Backend for SloBackend {
     fn query(&self, text: &str, expr: &Expr, time: Millis) -> Result<Vec<RuleSample>, String> {
         let state = self.engine.state();
         match state.rules.get(text) {
-            Some(rule) => rule.evaluate(&self.engine, &state, time),
+            Some(rule) => rule.evaluate(&self.engine, time),
             None => self.inner.query(text, expr, time),
+        }
+    }
+
+    fn query_in_common(
+        &self,
+        (text, expr): (&str, &Expr),
+        time: Millis,
+        common: &Common,
+    ) -> Result<Vec<RuleSample>, String> {
+        let state = self.engine.state();
+        match state.rules.get(text) {
+            Some(rule) => rule.evaluate(&self.engine, time),
+            None => self.inner.query_in_common((text, expr), time, common),
         }
     }
 
@@ -154,6 +170,10 @@ impl Backend for SloBackend {
     fn is_sent(&self, metric: &str, time: Millis) -> bool {
         // Rules about objectives read ledgers, whatever is recorded.
         metric.starts_with("novascope_slo_") || self.inner.is_sent(metric, time)
+    }
+
+    fn near_metric(&self, name: &str) -> Option<String> {
+        self.inner.near_metric(name)
     }
 
     fn has_changed(&self) -> bool {
@@ -167,12 +187,12 @@ impl Backend for SloBackend {
 
 impl Rule {
     /// The groups that the alert holds for.
-    fn evaluate(&self, engine: &Engine, state: &State, time: Millis) -> Result<Vec<RuleSample>, String> {
+    fn evaluate(&self, engine: &Engine, time: Millis) -> Result<Vec<RuleSample>, String> {
         let objective = &self.live.objective;
         let mut found = Vec::new();
         match &self.what {
             What::Burn(pairs) => {
-                for (group, value) in burning(engine, state, (&self.live, pairs), time)? {
+                for (group, value) in burning(engine, (&self.live, pairs), time)? {
                     let labels = alert_labels(objective, &group);
                     found.push(RuleSample { labels, time, value: sample::Value::Float(value) });
                 }
@@ -189,12 +209,7 @@ impl Rule {
 }
 
 /// Groups for which a pair holds, with the value of the alert.
-fn burning(
-    engine: &Engine,
-    state: &State,
-    (live, pairs): (&Live, &[Pair]),
-    time: Millis,
-) -> Result<Vec<(Labels, f64)>, String> {
+fn burning(engine: &Engine, (live, pairs): (&Live, &[Pair]), time: Millis) -> Result<Vec<(Labels, f64)>, String> {
     let objective = &live.objective;
     let longest = pairs.iter().map(|pair| pair.long.max(pair.short)).max().unwrap_or(0);
     let mut view = engine.view(live, time, time - longest)?;
@@ -204,7 +219,7 @@ fn burning(
         let mut tallies: Vec<Tallies> = Vec::new();
         // The short window comes first: mostly nothing burns, and it is the cheaper one to look at.
         for length in [pair.short, pair.long].into_iter().filter(|length| *length > 0) {
-            let spans = counted(&state.maintenance, time - length, time);
+            let spans = counted(&live.maintenance, time - length, time);
             let is_whole = spans == [(time - length, time)];
             // Far below the factor, exact counts decide nothing.
             let is_above = !matches!(pair.op, crate::slo::terms::Comparison::Greater)

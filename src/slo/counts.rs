@@ -54,6 +54,9 @@ struct Collector<'a> {
     is_aligned: bool,
     bins: Bins,
     groups_max: usize,
+    /// No series of the span was without an earlier sample. What the first value of such a series counts for depends on
+    /// what follows, also behind the span.
+    is_settled: bool,
 }
 
 impl Collector<'_> {
@@ -75,10 +78,16 @@ impl Collector<'_> {
 impl Reader<'_> {
     /// Adds up terms between edges, which ascend strictly. Every group that has a series is there, if only with zeros.
     pub fn bins(&self, terms: &[Term], edges: &[Millis]) -> Result<Bins, String> {
+        self.settled_bins(terms, edges).map(|(bins, _)| bins)
+    }
+
+    /// As [`Self::bins`]; says too whether what comes later cannot change the counts.
+    pub fn settled_bins(&self, terms: &[Term], edges: &[Millis]) -> Result<(Bins, bool), String> {
         let is_aligned = edges.iter().all(|edge| edge.rem_euclid(60_000) == 0);
-        let mut collector = Collector { edges, is_aligned, bins: Bins::new(), groups_max: self.groups_max };
+        let mut collector =
+            Collector { edges, is_aligned, bins: Bins::new(), groups_max: self.groups_max, is_settled: true };
         if edges.len() < 2 {
-            return Ok(collector.bins);
+            return Ok((collector.bins, true));
         }
         let mut found = 0;
         for term in terms {
@@ -92,7 +101,7 @@ impl Reader<'_> {
                 }
             };
         }
-        Ok(collector.bins)
+        Ok((collector.bins, collector.is_settled))
     }
 
     fn key(&self, term: &Term, labels: &Labels) -> Labels {
@@ -166,6 +175,8 @@ impl Reader<'_> {
             let first = column.times.iter().position(|time| *time > from).map_or(Millis::MAX, |at| column.times[at]);
             if before.is_some() {
                 known.insert(target(labels));
+            } else {
+                collector.is_settled = false;
             }
             first_of.push((first, index, key, before));
         }

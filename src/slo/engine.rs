@@ -17,6 +17,7 @@ use crate::promql::eval::QueryOptions;
 use crate::promql::source::Source;
 use crate::slo::alerting::{Rule, rules_of};
 use crate::slo::counts::Reader;
+use crate::slo::maintenance;
 use crate::slo::objective::Objective;
 use crate::slo::set::Set;
 use crate::slo::status::{self, Question, Status};
@@ -29,6 +30,8 @@ const AHEAD_MAX: Millis = 600_000;
 #[derive(Debug)]
 pub struct Live {
     pub objective: Arc<Objective>,
+    /// Windows that do not count.
+    pub maintenance: Calendar,
     /// One for each part.
     kept: Arc<Vec<Mutex<Kept>>>,
     /// Whatever decides over counting.
@@ -39,7 +42,6 @@ pub struct Live {
 #[derive(Debug, Default)]
 pub struct State {
     pub objectives: Vec<Arc<Live>>,
-    pub maintenance: Calendar,
     /// Alerts by the query that stands for them in the API.
     pub rules: HashMap<String, Rule>,
 }
@@ -94,14 +96,15 @@ impl Engine {
             let same = |old: &&Arc<Live>| old.counting == counting && old.objective.id() == o.id();
             let kept = former.objectives.iter().find(same).map(|old| Arc::clone(&old.kept));
             let kept = kept.unwrap_or_else(|| Arc::new(o.parts.iter().map(|_| Kept::none()).collect()));
-            Arc::new(Live { objective: Arc::clone(objective), kept, counting })
+            let maintenance = maintenance::of(&set.maintenance, o);
+            Arc::new(Live { objective: Arc::clone(objective), maintenance, kept, counting })
         };
         let objectives: Vec<Arc<Live>> = set.objectives.iter().map(live).collect();
         let mut rules = HashMap::new();
         for live in &objectives {
             rules.extend(rules_of(live).into_iter().map(|rule| (rule.query.clone(), rule)));
         }
-        self.0.state.store(Arc::new(State { objectives, maintenance: set.maintenance.clone(), rules }));
+        self.0.state.store(Arc::new(State { objectives, rules }));
     }
 
     /// A look at an objective; reads what is missing.
@@ -123,7 +126,7 @@ impl Engine {
         let time = question.time.min(self.now().saturating_add(AHEAD_MAX));
         let question = Question { time, ..question };
         let chosen = state.objectives.iter().filter(|live| wanted(&live.objective));
-        chosen.map(|live| (Arc::clone(&live.objective), status::of(self, live, &state.maintenance, question))).collect()
+        chosen.map(|live| (Arc::clone(&live.objective), status::of(self, live, question))).collect()
     }
 }
 

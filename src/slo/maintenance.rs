@@ -4,6 +4,18 @@
 
 use crate::base::clock::Millis;
 use crate::model::calendar::Calendar;
+use crate::model::labels::Labels;
+use crate::notify::matchers::{all_match, parse};
+use crate::slo::objective::Objective;
+
+/// The windows that hold for an objective: those without matchers, and those whose matchers its labels fulfil, its name
+/// (`slo`) and service among them. A window for one host or one alert is none for a whole service.
+pub fn of(calendar: &Calendar, objective: &Objective) -> Calendar {
+    let labels = Labels::from_pairs(objective.identity());
+    let fulfils = |list: &String| parse(list).is_ok_and(|all| all_match(&all, &labels));
+    let windows = calendar.windows.iter().filter(|window| window.matchers.iter().all(fulfils));
+    Calendar { windows: windows.cloned().collect() }
+}
 
 /// The parts of a span that no window takes, ascending.
 pub fn counted(calendar: &Calendar, from: Millis, to: Millis) -> Vec<(Millis, Millis)> {

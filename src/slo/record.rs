@@ -8,13 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Millis;
 use crate::base::units::Period;
-use crate::model::calendar::Calendar;
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::sample::{STALE_NAN, Value};
 use crate::rules::seam::{Backend, RuleSample};
 use crate::slo::engine::{Engine, Live};
 use crate::slo::maintenance::counted;
-use crate::slo::objective::{Objective, Pairs};
+use crate::slo::objective::{Dialect, Objective, Pairs};
 use crate::slo::status::{self, Question, Status};
 use crate::slo::view::Tallies;
 use crate::slo::window::days;
@@ -58,7 +57,7 @@ impl Recorder {
         let mut failed = None;
         let state = engine.state();
         for live in &state.objectives {
-            if let Err(error) = objective(engine, (live, &state.maintenance), names, (time, &mut samples)) {
+            if let Err(error) = objective(engine, live, names, (time, &mut samples)) {
                 failed = Some(format!("{}: {error}", live.objective.id()));
             }
         }
@@ -94,12 +93,12 @@ impl Pen<'_> {
 
 fn objective(
     engine: &Engine,
-    (live, maintenance): (&Live, &Calendar),
+    live: &Live,
     names: &[Names],
     (time, samples): (Millis, &mut Vec<RuleSample>),
 ) -> Result<(), String> {
     let objective = &live.objective;
-    let statuses = status::of(engine, live, maintenance, Question { time, with_incidents: false })?;
+    let statuses = status::of(engine, live, Question { time, with_incidents: false })?;
     let with_group = |pairs: Pairs, group: &Labels| {
         let mut pairs = pairs;
         pairs.extend(group.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -116,14 +115,14 @@ fn objective(
     for status in statuses.iter().filter(|status| Some(status.window.to_string()) == first) {
         if names.contains(&Names::Sloth) {
             let pairs = with_group(sloth_labels(objective), &status.group);
-            let ratios = ratios(engine, (live, maintenance), &status.group, time)?;
+            let ratios = ratios(engine, live, &status.group, time)?;
             sloth(&mut Pen { samples, time, pairs }, objective, status, &ratios);
         }
         if names.contains(&Names::Pyrra) {
             let mut pairs = objective.labels.clone();
             pairs.insert("slo".to_owned(), objective.name.to_string());
             let pairs = with_group(pairs, &status.group);
-            let short = tallies(engine, (live, maintenance), 300_000, time)?;
+            let short = tallies(engine, live, 300_000, time)?;
             let tally = short.get(&status.group).copied().unwrap_or_default();
             pyrra(&mut Pen { samples, time, pairs }, status, (tally.total / 300.0, tally.bad() / 300.0));
         }
@@ -148,19 +147,14 @@ fn own(pen: &mut Pen<'_>, status: &Status, with_rates: bool) {
     }
 }
 
-fn tallies(
-    engine: &Engine,
-    (live, maintenance): (&Live, &Calendar),
-    length: Millis,
-    time: Millis,
-) -> Result<Tallies, String> {
-    engine.view(live, time, time - length)?.tally(&counted(maintenance, time - length, time), |_| false)
+fn tallies(engine: &Engine, live: &Live, length: Millis, time: Millis) -> Result<Tallies, String> {
+    engine.view(live, time, time - length)?.tally(&counted(&live.maintenance, time - length, time), |_| false)
 }
 
 /// Error ratios over Sloth's windows.
 fn ratios(
     engine: &Engine,
-    (live, maintenance): (&Live, &Calendar),
+    live: &Live,
     group: &Labels,
     time: Millis,
 ) -> Result<Vec<(&'static str, Option<f64>)>, String> {
@@ -168,7 +162,7 @@ fn ratios(
     let mut view = engine.view(live, time, time - longest)?;
     let mut all = Vec::new();
     for (name, length) in SLOTH {
-        let tallies = view.tally(&counted(maintenance, time - length, time), |_| false)?;
+        let tallies = view.tally(&counted(&live.maintenance, time - length, time), |_| false)?;
         all.push((name, tallies.get(group).and_then(|tally| tally.error_ratio())));
     }
     Ok(all)
@@ -207,11 +201,14 @@ fn sloth(pen: &mut Pen<'_>, objective: &Objective, status: &Status, ratios: &[(&
     if let Some((_, Some(ratio))) = ratios.first() {
         pen.write("slo:current_burn_rate:ratio", &[], ratio / allowed);
     }
+    // 0.57 times 100 is not 57.
+    let objective_percent = ((status.target * 1e11).round() / 1e9).to_string();
+    let spec = if objective.dialect == Dialect::Sloth { "prometheus/v1" } else { objective.dialect.name() };
     let info = [
         ("sloth_mode", "novascope"),
-        ("sloth_spec", objective.dialect.name()),
+        ("sloth_spec", spec),
         ("sloth_version", env!("CARGO_PKG_VERSION")),
-        ("sloth_objective", &(status.target * 100.0).to_string()),
+        ("sloth_objective", &objective_percent),
     ];
     pen.write("sloth_slo_info", &info, 1.0);
 }

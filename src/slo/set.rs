@@ -48,18 +48,21 @@ pub fn join(contents: Vec<(PathBuf, Content)>) -> Result<Set, Vec<YamlError>> {
     let (mut set, mut faults) = (Set::default(), Vec::new());
     let mut composites: Vec<(PathBuf, usize, Composite)> = Vec::new();
     let mut objectives: Vec<Objective> = Vec::new();
+    let mut places = Vec::new();
     for (path, content) in contents {
         let base = objectives.len();
         composites.extend(content.composites.into_iter().map(|one| (path.clone(), base + one.place, one)));
         objectives.extend(content.objectives);
+        places.extend(content.places);
         set.maintenance.windows.extend(content.maintenance);
         set.notes.extend(content.notes);
     }
     let mut seen: BTreeMap<String, Arc<str>> = BTreeMap::new();
-    for objective in &objectives {
+    for (objective, place) in objectives.iter().zip(&places) {
         if let Some(other) = seen.insert(objective.id(), Arc::clone(&objective.file)) {
             let why = format!("objective {:?} of service {:?} is in {other} too", objective.name, objective.service);
-            faults.push(YamlError::whole_file(&objective.file, why));
+            let fault = at(Path::new(&*objective.file), *place, why);
+            faults.push(fault.with_hint(Some(file::OTHER_NAME.to_owned())));
         }
     }
     for (path, place, composite) in composites {

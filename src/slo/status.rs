@@ -98,8 +98,8 @@ pub struct Question {
 }
 
 /// Every window and group of an objective.
-pub fn of(engine: &Engine, live: &Live, maintenance: &Calendar, question: Question) -> Result<Vec<Status>, String> {
-    let objective = &*live.objective;
+pub fn of(engine: &Engine, live: &Live, question: Question) -> Result<Vec<Status>, String> {
+    let (objective, maintenance) = (&*live.objective, &live.maintenance);
     let time = question.time;
     let burns = objective.burn_windows();
     let bounds: Vec<(Millis, Millis)> = objective.windows.iter().map(|window| window.at(time)).collect();

@@ -7,6 +7,8 @@
 
 mod admin;
 mod alerting;
+mod broken;
+mod cardinality;
 mod cli;
 mod daemon;
 mod damage;

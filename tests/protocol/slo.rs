@@ -156,6 +156,131 @@ fn budgets_count_history_and_alerts_outlive_a_restart() {
     assert!(report("html").contains("shop / availability"));
 }
 
+/// Every file below a folder with its bytes.
+fn content(folder: &Path, into: &mut Vec<(std::path::PathBuf, Vec<u8>)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            content(&path, into);
+        } else {
+            into.push((path.clone(), std::fs::read(&path).unwrap()));
+        }
+    }
+    into.sort();
+}
+
+#[test]
+fn commands_that_read_a_data_folder_change_nothing_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = Clock::real().now().div_euclid(MINUTE) * MINUTE;
+    let (from, to) = (rfc3339(now - 20 * DAY), rfc3339(now - 20 * DAY + 90 * MINUTE));
+    std::fs::write(folder.path().join("a.slo.yml"), SLOS).unwrap();
+    std::fs::write(
+        folder.path().join("prometheus.yml"),
+        format!(
+            "novascope:\n  slo: {{files: ['*.slo.yml']}}\n  alerting: {{maintenance: [{{name: disks, start: '{from}', end: '{to}'}}]}}\n"
+        ),
+    )
+    .unwrap();
+    std::fs::write(folder.path().join("r.yml"), "groups: [{name: g, rules: [{record: one, expr: vector(1)}]}]")
+        .unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (data, config) = (path("data"), path("prometheus.yml"));
+    let start = || Daemon::start(Path::new(&data), &["--self", "off", "--retention", "off", "--config.file", &config]);
+    let mut daemon = start();
+    import(&daemon, &history(now));
+    let time = (now - DAY) / 1_000;
+    let asked = daemon.get(&format!("/api/v1/slos?incidents=1&time={time}")).json()["data"].clone();
+    assert_eq!(asked[0]["excluded_minutes"], 90.0, "the calendar of alerts is that of objectives: {asked}");
+
+    let at = time.to_string();
+    let report = |more: &[&str]| {
+        let wanted = ["slo", "report", "--data", &data, "--format", "json", "--time", &at];
+        crate::daemon::run_command(&[&wanted, more].concat())
+    };
+    let refused = report(&["--config.file", &config]);
+    assert!(!refused.status.success() && refused.stderr.contains("in use by another process"), "{}", refused.stderr);
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    content(Path::new(&data), &mut before);
+    let told = report(&["--config.file", &config]);
+    assert!(told.status.success(), "{}", told.stderr);
+    assert_eq!(serde_json::from_str::<Value>(&told.stdout).unwrap(), asked);
+    let files = path("*.slo.yml");
+    let told: Value = serde_json::from_str(&report(&["--slo.files", &files]).stdout).unwrap();
+    assert_eq!((told[0]["excluded_minutes"].as_f64(), told[0]["name"].as_str()), (Some(0.0), Some("availability")));
+    assert!(report(&[]).stderr.contains("--config.file"));
+
+    let out = folder.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let out = |name: &str| out.join(name).display().to_string();
+    let began = ((now - 31 * DAY) / 1_000).to_string();
+    // Blocks of two hours, of which a month has many.
+    let lately = (now / 1_000 - 10 * 3_600).to_string();
+    let (lines, metrics, blocks, rules) = (out("a.jsonl"), out("a.txt"), out("blocks"), path("r.yml"));
+    for command in [
+        &["export", "jsonl", "--data", &data, &lines][..],
+        &["export", "openmetrics", "--data", &data, &metrics],
+        &["export", "prometheus", "--data", &data, "--start", &lately, &blocks],
+        &["inspect", &data],
+        &["check", &data],
+        &["repair", "--dry-run", &data],
+        &["rules", "replay", &rules, "--data", &data, "--start", &began, "--interval", "1h", "--dry-run"],
+    ] {
+        let ended = crate::daemon::run_command(command);
+        assert!(ended.status.success(), "{command:?}: {}", ended.stderr);
+    }
+    let exported = std::fs::read_to_string(&lines).unwrap();
+    let first = history(now)[0].0.to_string();
+    assert!(exported.contains(&first), "the oldest sample leaves too");
+    content(Path::new(&data), &mut after);
+    let names = |all: &[(std::path::PathBuf, Vec<u8>)]| all.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&before), names(&after));
+    assert!(before == after, "the bytes of a file changed");
+    let again = start().get(&format!("/api/v1/slos?incidents=1&time={time}")).json()["data"].clone();
+    assert_eq!(again, asked);
+}
+
+#[test]
+fn maintenance_with_matchers_holds_for_the_objectives_that_they_choose() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = Clock::real().now().div_euclid(MINUTE) * MINUTE;
+    let (from, to) = (rfc3339(now - 3 * 3_600_000), rfc3339(now - 2 * 3_600_000));
+    let objective = |name: &str| SLOS.replace("service: shop", &format!("service: {name}"));
+    std::fs::write(folder.path().join("a.slo.yml"), objective("shop")).unwrap();
+    std::fs::write(folder.path().join("b.slo.yml"), objective("bank")).unwrap();
+    let config = folder.path().join("prometheus.yml");
+    let window = |matcher: &str| {
+        let settings = format!(
+            "novascope:\n  slo: {{files: ['*.slo.yml']}}\n  alerting: {{maintenance: [{{name: m, start: '{from}', end: '{to}', matchers: ['{matcher}']}}]}}\n"
+        );
+        std::fs::write(&config, settings).unwrap();
+    };
+    window("service=shop");
+    let daemon =
+        Daemon::start(&folder.path().join("data"), &["--self", "off", "--config.file", config.to_str().unwrap()]);
+    let excluded = || {
+        let rows = daemon.get("/api/v1/slos").json()["data"].clone();
+        let of = |service: &str| {
+            let row = rows.as_array().unwrap().iter().find(|row| row["service"] == service).unwrap();
+            row["excluded_minutes"].as_f64().unwrap()
+        };
+        (of("shop"), of("bank"))
+    };
+    assert_eq!(excluded(), (60.0, 0.0));
+    let listed = daemon.get(&format!("/alerts/maintenance?start={from}&end={to}")).text();
+    assert!(listed.contains("\"m\""), "{listed}");
+    // One host, one alert: no objective as a whole.
+    window("instance=h1");
+    assert_eq!(daemon.post("/-/reload", &[], b"").status, 200);
+    assert_eq!(excluded(), (0.0, 0.0));
+    window("slo=availability");
+    assert_eq!(daemon.post("/-/reload", &[], b"").status, 200);
+    assert_eq!(excluded(), (60.0, 60.0));
+}
+
 #[test]
 fn check_slo_names_the_place_and_the_near_key() {
     let folder = tempfile::tempdir().unwrap();

@@ -76,7 +76,8 @@ fn last_place_of(text: &str, key: &str, word: &str) -> Option<(u64, u64)> {
     places_of(text, key, word).last()
 }
 
-fn places_of<'a>(text: &'a str, key: &'a str, word: &'a str) -> impl Iterator<Item = (u64, u64)> + 'a {
+/// As [`place_of`], wherever it stands.
+pub(super) fn places_of<'a>(text: &'a str, key: &'a str, word: &'a str) -> impl Iterator<Item = (u64, u64)> + 'a {
     let is_edge = |c: Option<char>| c.is_none_or(|c| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.')));
     text.lines().enumerate().filter_map(move |(number, line)| {
         let from = line.find(key)? + key.len();

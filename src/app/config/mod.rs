@@ -109,12 +109,12 @@ pub fn check(path: &Path) -> Result<Loaded, Faults> {
         }
     }
     scrape::check(&scrape_configs, &file.global.scrape_defaults(), folder)
-        .map_err(|error| YamlError::whole_file(&name, error.to_string()))?;
+        .map_err(|error| job_fault(&name, &text, &error))?;
     let mut own = load_own(&name, folder, file.novascope)?;
     file.storage.apply(&mut own.store, &mut notes);
     tiers::check(&own.store).map_err(|why| YamlError::whole_file(&name, why))?;
     let forward = file.alerting.unwrap_or_default().check(folder);
-    let forward = forward.map_err(|error| YamlError::whole_file(&name, format!("alerting: {error}")))?;
+    let forward = forward.map_err(|error| forward_fault(&name, &text, &format!("alerting: {error}")))?;
     notes.extend(forward.notes.iter().cloned());
     let mut tracing = file.tracing;
     let settled = tracing.as_mut().map_or(Ok(()), |tracing| tracing.settle(folder));
@@ -141,6 +141,34 @@ pub fn check(path: &Path) -> Result<Loaded, Faults> {
         text: redact::secrets(&text),
     };
     Ok(Loaded { config, notes })
+}
+
+/// A fault of the section `alerting`, at what it quotes, or where the section begins.
+fn forward_fault(name: &str, text: &str, why: &str) -> YamlError {
+    let quoted = why.split('"').nth(1).unwrap_or_default();
+    let section = text.lines().position(|line| line.starts_with("alerting:")).unwrap_or(0);
+    let quote = text.lines().enumerate().skip(section).find_map(|(number, line)| {
+        let column = line.find(quoted).filter(|_| !quoted.is_empty())?;
+        Some((number, column))
+    });
+    let (line, column) = quote.unwrap_or((section, 0));
+    YamlError::at(name, text, (line as u64 + 1, column as u64 + 1), why.to_owned())
+}
+
+/// A fault of a scrape job, at its name.
+fn job_fault(name: &str, text: &str, error: &scrape::config::ConfigError) -> YamlError {
+    let places = |job: &str| alerting::places_of(text, "job_name:", job).collect::<Vec<_>>();
+    let (at, hint) = match error {
+        scrape::config::ConfigError::NoName => (None, None),
+        scrape::config::ConfigError::SameName(job) => {
+            (places(job).last().copied(), Some("give one of them another name".to_owned()))
+        }
+        scrape::config::ConfigError::Job { job, .. } => (places(job).first().copied(), None),
+    };
+    match at {
+        Some(at) => YamlError::at(name, text, at, error.to_string()).with_hint(hint),
+        None => YamlError::whole_file(name, error.to_string()).with_hint(hint),
+    }
 }
 
 /// For keys that people write because Prometheus has flags of that name, or a newer section.
@@ -185,16 +213,18 @@ fn load_rules(file: &File, folder: &Path, notes: &mut Vec<String>) -> Result<Vec
 /// Objectives of the files that our settings name.
 fn load_slo(own: &Own, folder: &Path, notes: &mut Vec<String>) -> Result<Set, YamlError> {
     let patterns: Vec<PathBuf> = own.slo.files.iter().map(|pattern| folder.join(pattern)).collect();
-    objectives(&patterns, notes)
+    objectives(&patterns, own, notes)
 }
 
-/// Objectives of files. The first fault is given; `novascope check slo` gives them all.
-pub fn objectives(patterns: &[PathBuf], notes: &mut Vec<String>) -> Result<Set, YamlError> {
+/// Objectives of files, with the maintenance that our settings and the files name. The first fault is given; `novascope
+/// check slo` gives them all.
+pub fn objectives(patterns: &[PathBuf], own: &Own, notes: &mut Vec<String>) -> Result<Set, YamlError> {
     let mut set = slo::load(patterns).map_err(|faults| {
         let nothing = || YamlError::whole_file("slo.files", "cannot be read");
         faults.into_iter().next().unwrap_or_else(nothing)
     })?;
     notes.append(&mut set.notes);
+    set.maintenance.windows.extend(own.alerting.maintenance.windows.iter().cloned());
     Ok(set)
 }
 

@@ -23,6 +23,9 @@ use text::Reading;
 /// Bytes of one file.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
+/// What to do about a second objective of a name.
+pub(super) const OTHER_NAME: &str = "give one of them another name";
+
 /// Objectives of one file.
 const OBJECTIVES_MAX: usize = 10_000;
 
@@ -30,6 +33,8 @@ const OBJECTIVES_MAX: usize = 10_000;
 #[derive(Clone, Debug, Default)]
 pub struct Content {
     pub objectives: Vec<Objective>,
+    /// Line and column of each.
+    pub places: Vec<(u64, u64)>,
     /// Composites whose parts are objectives of any file, by place in `objectives`: their names and weights.
     pub composites: Vec<Composite>,
     pub maintenance: Vec<calendar::Window>,
@@ -71,6 +76,15 @@ pub fn read(file: &str, text: &str) -> Result<Content, Vec<YamlError>> {
             "sloth.slok.dev/v1" => sloth::read_object(&mut reading, &document, &kind),
             "pyrra.dev/v1alpha1" => pyrra::read(&mut reading, &document),
             "" if word("version") == "prometheus/v1" => sloth::read(&mut reading, &document),
+            "" if value.get("version").is_some() => {
+                let why = format!("unknown version {:?}: Sloth's files have \"prometheus/v1\"", word("version"));
+                reading.fault(first_line(&document), why);
+            }
+            "openslo/v1alpha" | "openslo.com/v2alpha" => {
+                let why =
+                    format!("{api} is another form than openslo/v1, and is not read: write the file as openslo/v1");
+                reading.fault(first_line(&document), why);
+            }
             "" => own::read(&mut reading, &document, value.get("slos").is_some_and(Value::is_object)),
             other => {
                 let near = yaml::nearest::nearest(other, &["openslo/v1", "sloth.slok.dev/v1", "pyrra.dev/v1alpha1"]);
@@ -81,10 +95,10 @@ pub fn read(file: &str, text: &str) -> Result<Content, Vec<YamlError>> {
     }
     openslo::read(&mut reading, &openslo);
     let mut seen = BTreeSet::new();
-    for objective in &reading.content.objectives {
+    for (objective, at) in reading.content.objectives.iter().zip(&reading.content.places) {
         if !seen.insert(objective.id()) {
             let why = format!("objective {:?} of service {:?} is there twice", objective.name, objective.service);
-            reading.faults.push(YamlError::whole_file(file, why));
+            reading.faults.push(YamlError::at(file, text, *at, why).with_hint(Some(OTHER_NAME.to_owned())));
         }
     }
     if reading.content.objectives.len() > OBJECTIVES_MAX {

@@ -22,7 +22,7 @@ const WINDOW: Period = Period::from_secs(30 * 86_400);
 struct FileText {
     #[serde(rename = "version")]
     _version: String,
-    service: String,
+    service: Spanned<String>,
     #[serde(default)]
     labels: Pairs,
     #[serde(default)]
@@ -48,7 +48,7 @@ struct ObjectText {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SpecText {
-    service: String,
+    service: Spanned<String>,
     #[serde(default)]
     labels: Pairs,
     #[serde(default)]
@@ -146,6 +146,9 @@ pub(super) fn read_object(reading: &mut Reading<'_>, document: &str, kind: &str)
 }
 
 fn objectives(reading: &mut Reading<'_>, spec: SpecText) {
+    if spec.service.value.is_empty() {
+        reading.fault(place(&spec.service), "service is empty: Sloth's files name one");
+    }
     if spec.slo_plugins.is_some() {
         reading.content.notes.push(format!("{}: SLO plugins are Go code and are passed over", reading.file));
     }
@@ -171,7 +174,7 @@ fn objectives(reading: &mut Reading<'_>, spec: SpecText) {
         let objective = Objective {
             file: Arc::from(reading.file),
             name: Arc::from(name),
-            service: Arc::from(spec.service.as_str()),
+            service: Arc::from(spec.service.value.as_str()),
             description: slo.description,
             labels,
             target,

@@ -10,8 +10,9 @@ use serde_saphyr::Spanned;
 use crate::base::clock::Millis;
 use crate::base::units::Period;
 use crate::base::yaml::YamlError;
-use crate::promql::ast::{Expr, ExprKind};
+use crate::promql::ast::{Expr, ExprKind, Span};
 use crate::promql::parse::parse;
+use crate::rules::file::hint::advice;
 use crate::slo::alerting;
 use crate::slo::file::Content;
 use crate::slo::objective::{Objective, Part};
@@ -39,10 +40,15 @@ impl<'a> Reading<'a> {
 
     /// A place of 0 is one that the reader of YAML does not know.
     pub(super) fn fault(&mut self, at: At, message: impl Into<String>) {
-        self.faults.push(match at {
+        self.fault_with(at, message, None);
+    }
+
+    fn fault_with(&mut self, at: At, message: impl Into<String>, hint: Option<String>) {
+        let fault = match at {
             (0, _) => YamlError::whole_file(self.file, message),
             at => YamlError::at(self.file, self.text, at, message.into()),
-        });
+        };
+        self.faults.push(fault.with_hint(hint));
     }
 
     /// Takes a document's structure, or notes why it has none.
@@ -62,8 +68,14 @@ impl<'a> Reading<'a> {
         match parse(&text) {
             Ok(expr) => Some(expr),
             Err(error) => {
-                let at = self.inside(query, error.line, error.column);
-                self.fault(at, format!("could not parse the query: {error}"));
+                let advice = advice(&text, &error);
+                let (line, column) = advice.at.map_or((error.line, error.column), |at| {
+                    let at = u32::try_from(at).unwrap_or(u32::MAX);
+                    Span { start: at, end: at }.position(&text)
+                });
+                let at = self.inside(query, line, column);
+                let why = advice.message.unwrap_or_else(|| error.to_string());
+                self.fault_with(at, format!("could not parse the query: {why}"), advice.hint);
                 None
             }
         }
@@ -128,13 +140,14 @@ impl<'a> Reading<'a> {
 
     /// Takes an objective that is whole.
     pub(super) fn finish(&mut self, at: At, objective: Objective) {
-        if let Err(why) = alerting::check(&objective) {
-            self.fault(at, format!("objective {:?}: {why}", objective.name));
+        if let Err((why, hint)) = alerting::check(&objective) {
+            self.fault_with(at, format!("objective {:?}: {why}", objective.name), hint);
         }
         for note in &objective.notes {
             self.content.notes.push(format!("{}:{}:{}: objective {:?}: {note}", self.file, at.0, at.1, objective.name));
         }
         self.content.objectives.push(objective);
+        self.content.places.push(at);
     }
 }
 
@@ -199,7 +212,10 @@ impl FromStr for Number {
         let trimmed = text.trim();
         let (digits, is_percent) = trimmed.strip_suffix('%').map_or((trimmed, false), |digits| (digits.trim(), true));
         let value = digits.parse::<f64>().ok().filter(|value| value.is_finite());
-        value.map(|value| Self { value, is_percent }).ok_or_else(|| format!("not a number: {text:?}"))
+        value.map(|value| Self { value, is_percent }).ok_or_else(|| match text.contains("${") {
+            true => format!("not a number: {text:?} (variables are not expanded here; write the value)"),
+            false => format!("not a number: {text:?}"),
+        })
     }
 }
 

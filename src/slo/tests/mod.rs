@@ -1,6 +1,7 @@
 //! Whole lives of objectives over synthetic events: budgets against a direct count, alerts against a direct search.
 
 mod shipped;
+mod sloth;
 
 use std::sync::Arc;
 
