@@ -17,6 +17,7 @@ mod http;
 mod life;
 mod notify;
 mod own;
+mod promtool;
 mod queries;
 mod remote_write;
 mod rules;

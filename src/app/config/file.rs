@@ -186,6 +186,9 @@ impl Storage {
                     .to_owned(),
             );
         }
+        if self.tsdb.chunk_encoding.is_some() {
+            notes.push("storage.tsdb.chunk_encoding has no effect: each chunk has the smallest form".to_owned());
+        }
         if self.tsdb.stale_series_compaction_threshold.is_some() {
             notes.push(
                 "storage.tsdb.stale_series_compaction_threshold has no effect: series without new samples leave \
@@ -216,7 +219,23 @@ pub struct Tsdb {
     /// How far behind the newest sample of its series a sample may be.
     pub out_of_order_time_window: Option<Period>,
     pub stale_series_compaction_threshold: Option<f64>,
+    pub chunk_encoding: Option<ChunkEncoding>,
     pub retention: TsdbRetention,
+}
+
+/// How Prometheus shall encode chunks; checked, and without effect.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChunkEncoding {
+    pub floats: Option<FloatEncoding>,
+}
+
+/// Names that Prometheus knows.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FloatEncoding {
+    Xor,
+    Xor2,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -232,4 +251,29 @@ pub struct TsdbRetention {
 pub struct Exemplars {
     /// Exemplars kept in all; 0 keeps none.
     pub max_exemplars: Option<u64>,
+}
+
+impl File {
+    /// What is wrong with sections that have no effect here, as far as Prometheus would say so first: a file that is
+    /// accepted should be one that it takes.
+    pub(super) fn ineffective_fault(&self) -> Option<String> {
+        [("remote_write", &self.remote_write), ("remote_read", &self.remote_read)]
+            .iter()
+            .find_map(|(section, entries)| sender_fault(section, entries))
+    }
+}
+
+fn sender_fault(section: &str, entries: &[Value]) -> Option<String> {
+    let mut names = std::collections::BTreeSet::new();
+    entries.iter().find_map(|entry| {
+        if entry.is_null() {
+            return Some(format!("{section}: an entry is empty"));
+        }
+        let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
+        if text("url").is_empty() {
+            return Some(format!("{section}: url is missing"));
+        }
+        let name = text("name");
+        (!name.is_empty() && !names.insert(name.to_owned())).then(|| format!("{section}: name {name:?} is there twice"))
+    })
 }

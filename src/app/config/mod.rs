@@ -94,6 +94,9 @@ pub fn check(path: &Path) -> Result<Loaded, Faults> {
         let hint = flag_hint(&error.message);
         error.with_hint(hint)
     })?;
+    if let Some(why) = file.ineffective_fault() {
+        return Err(YamlError::whole_file(&name, why).into());
+    }
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut notes = Vec::new();
     let rule_groups = load_rules(&file, folder, &mut notes)?;
