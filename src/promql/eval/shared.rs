@@ -22,7 +22,7 @@ use super::query::{Frame, Work};
 use super::vector::{Lazy, Ready};
 
 /// Slots of all series of a shared part, filled or not.
-const SLOTS_MAX: usize = 2_000_000;
+pub(super) const SLOTS_MAX: usize = 2_000_000;
 
 /// Texts of the parts of a query that stand in it more than once, or in others too, and their results.
 #[derive(Default)]
