@@ -26,7 +26,7 @@ fn complaint(arguments: &[&str]) -> String {
 fn a_server_is_asked_as_promtool_asks_it() {
     let (_folder, data) = data_folder();
     let daemon = Daemon::start(&data, &["--self", "off", "--retention", "off"]);
-    let lines: String = (0..60)
+    let lines: String = (0..60_i64)
         .map(|at| {
             format!(
                 "{{\"metric\":{{\"__name__\":\"x\",\"s\":\"a\"}},\"values\":[{at}],\"timestamps\":[{}]}}\n",
