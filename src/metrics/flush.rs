@@ -24,6 +24,11 @@ const SLACK_MS: i64 = 900_000;
 /// Chunks of flushable windows take at most this many bytes before they are flushed whatever the time.
 const BACKLOG_BYTES_MAX: u64 = 32 << 20;
 
+/// What came for windows that were flushed before, as after an import, is flushed when it takes this many bytes, once so
+/// many seconds have gone by since the flush before.
+const BACKLOG_BYTES_MIN: u64 = 1 << 20;
+const AGAIN_AFTER_SECS: u32 = 20;
+
 /// Where a flush stands.
 #[derive(Debug, Default)]
 pub(super) struct Flush(Mutex<State>);
@@ -32,6 +37,8 @@ pub(super) struct Flush(Mutex<State>);
 struct State {
     /// Samples before this have been flushed, but for late ones.
     done_before: Option<i64>,
+    /// Seconds of the monotonic clock when something was copied last.
+    copied_at: u32,
     /// What is in blocks and has yet to leave memory.
     pending: Option<Pending>,
 }
@@ -87,7 +94,9 @@ impl Shared {
             || (heap_bytes > 0 && (self.is_log_too_large() || self.is_pressed.load(Ordering::Relaxed)));
         let before = if is_full { self.now_bounds().0 } else { before };
         self.recount();
-        if (!is_new && !is_full && backlog < BACKLOG_BYTES_MAX) || !self.fits_size(0) {
+        let rested = self.uptime_secs().saturating_sub(state.copied_at) >= AGAIN_AFTER_SECS;
+        let is_much = backlog >= if rested { BACKLOG_BYTES_MIN } else { BACKLOG_BYTES_MAX };
+        if !(is_new || is_full || is_much) || !self.fits_size(0) {
             return;
         }
         if let Err(error) = self.copy_before(blocks, before, &mut state) {
@@ -119,6 +128,7 @@ impl Shared {
     }
 
     fn copy_before(&self, blocks: &Blocks, before: i64, state: &mut State) -> io::Result<()> {
+        state.copied_at = self.uptime_secs();
         let pending = self.with_reserve(|| self.copied_before(blocks, before))?;
         state.pending = Some(pending);
         Ok(())

@@ -52,6 +52,9 @@ impl Snapshot {
     /// As `floats`, but for those that came late.
     fn in_order(&self, mint: i64, maxt: i64, points: &mut Points) -> Result<(), CodecError> {
         let mut result = Ok(());
+        let most = self.chunks.iter().map(|chunk| chunk.count as usize).sum::<usize>() + self.open.len();
+        points.times.reserve(most);
+        points.values.reserve(most);
         for chunk in &self.chunks {
             result = result.and(chunk.read(mint, maxt, points));
         }

@@ -1,5 +1,7 @@
 //! Settings of queries.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::memory;
@@ -76,7 +78,10 @@ impl Config {
     }
 }
 
-/// Cores that this process may use.
+/// Cores that this process may use. Asked once: the answer is put together from the files of its control groups, which
+/// takes longer than a small query.
 pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get)
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get));
+    *CORES
 }

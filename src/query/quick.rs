@@ -17,8 +17,8 @@ const TEXT_MAX: usize = 512;
 /// Series of one query.
 const SERIES_MAX: usize = 128;
 
-/// Samples that one query looks at, at one a second. They are decoded in some ten microseconds.
-const SAMPLES_MAX: i64 = 20_000;
+/// Samples that one query looks at, at one a second. They take about a quarter of a millisecond.
+const SAMPLES_MAX: i64 = 50_000;
 
 /// Steps, and seconds that a window may look back at each of them.
 const STEPS_MAX: i64 = 300;
