@@ -142,9 +142,7 @@ impl Collected {
             counter("novascope_store_deletions_total", "Deletions carried out in memory.", totals.deletions),
         ]
     }
-}
 
-impl Collected {
     /// What the start found, and how far it is.
     fn replay(&self) -> Vec<Family> {
         let (replay, found) = (self.store.replaying(), self.store.recovery());

@@ -9,7 +9,7 @@
 
 use super::Window;
 use crate::model::histogram::{Histogram, ResetHint, Span};
-use crate::model::labels::Labels;
+use crate::model::json_text::push_labels;
 
 /// The NaN that `null` stands for: Prometheus' own.
 pub const NAN_BITS: u64 = 0x7ff8_0000_0000_0001;
@@ -100,25 +100,6 @@ fn push_exact(out: &mut Vec<u8>, value: f64) {
     } else {
         out.extend_from_slice(format!("\"{:016x}\"", value.to_bits()).as_bytes());
     }
-}
-
-/// Appends a label set as an object.
-pub fn push_labels(out: &mut Vec<u8>, labels: &Labels) {
-    out.push(b'{');
-    for (at, (name, value)) in labels.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        push_text(out, name);
-        out.push(b':');
-        push_text(out, value);
-    }
-    out.push(b'}');
-}
-
-fn push_text(out: &mut Vec<u8>, text: &str) {
-    // Writing to a vector cannot fail, and a string has no form that JSON lacks.
-    let _ = serde_json::to_writer(out, text);
 }
 
 fn push_histogram(out: &mut Vec<u8>, histogram: &Histogram) {

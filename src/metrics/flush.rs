@@ -48,8 +48,6 @@ struct Pending {
     before: i64,
     /// The first version of the blocks that has it all.
     sequence: u64,
-    /// Seconds of the monotonic clock when it was copied.
-    copied_at: u32,
     flushed: Vec<(SeriesRef, Flushed)>,
 }
 
@@ -135,7 +133,6 @@ impl Shared {
     }
 
     fn copied_before(&self, blocks: &Blocks, before: i64) -> io::Result<Pending> {
-        let copied_at = self.uptime_secs();
         let Due { series: due, bounds, idle: mut flushed } = self.due(before);
         flushed.reserve(due.len());
         if let Some(bounds) = bounds {
@@ -163,7 +160,7 @@ impl Shared {
             self.counters.blocks_flushed.fetch_add(finished.len() as u64, Ordering::Relaxed);
         }
         let sequence = blocks.version().sequence();
-        Ok(Pending { before, sequence, copied_at, flushed })
+        Ok(Pending { before, sequence, flushed })
     }
 
     /// Series with samples before the cut, ascending by labels, and the times of those samples.
@@ -194,7 +191,7 @@ impl Shared {
             let mut shard = self.shards[reference.shard as usize].lock();
             let Some(series) = shard.get_mut(*reference) else { continue };
             let keeps_samples = series.drop_flushed(flushed);
-            if !keeps_samples && series.touched < pending.copied_at {
+            if !keeps_samples && series.touched < state.copied_at {
                 shard.remove(reference.slot);
                 self.series_total.fetch_sub(1, Ordering::Relaxed);
                 self.counters.series_evicted.fetch_add(1, Ordering::Relaxed);

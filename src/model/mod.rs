@@ -6,6 +6,7 @@ pub mod calendar;
 pub mod exemplar;
 pub mod float_text;
 pub mod histogram;
+pub mod json_text;
 pub mod labels;
 pub mod matcher;
 pub mod metadata;

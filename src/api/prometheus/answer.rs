@@ -7,7 +7,7 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
-use crate::api::prometheus::json::push_string;
+use crate::model::json_text::push_string;
 use crate::server::error::{Failure, Kind};
 
 /// Warnings and infos that an answer carries at most; the rest is counted in one more line.

@@ -4,36 +4,9 @@
 //! three decimals.
 
 use crate::model::histogram::Histogram;
+use crate::model::json_text::push_labels;
 use crate::model::labels::Labels;
 use crate::model::sample::Value;
-
-/// Appends a JSON string.
-pub fn push_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    let mut copied = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&text.as_bytes()[copied..at]);
-        copied = at + 1;
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            control => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                out.extend_from_slice(b"\\u00");
-                out.push(HEX[usize::from(control >> 4)]);
-                out.push(HEX[usize::from(control & 15)]);
-            }
-        }
-    }
-    out.extend_from_slice(&text.as_bytes()[copied..]);
-    out.push(b'"');
-}
 
 /// Appends milliseconds as seconds.
 pub fn push_time(out: &mut Vec<u8>, ms: i64) {
@@ -135,20 +108,6 @@ fn push_scientific(out: &mut Vec<u8>, digits: &[u8], exponent: i32) {
         out.push(b'0');
     }
     out.extend_from_slice(itoa::Buffer::new().format(exponent.unsigned_abs()).as_bytes());
-}
-
-/// Appends a label set as an object.
-pub fn push_labels(out: &mut Vec<u8>, labels: &Labels) {
-    out.push(b'{');
-    for (at, (name, value)) in labels.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        push_string(out, name);
-        out.push(b':');
-        push_string(out, value);
-    }
-    out.push(b'}');
 }
 
 /// Appends `[time,"value"]`.
@@ -298,11 +257,5 @@ mod tests {
             r#"{"count":"6","sum":"2.5","buckets":[[1,"-1","-0.5","1"],[3,"-0.001","0.001","3"],[0,"0.5","1","2"]]}"#;
         assert_eq!(written(|out| push_histogram(out, &histogram)), expect);
         assert_eq!(written(|out| push_histogram(out, &Histogram::default())), r#"{"count":"0","sum":"0"}"#);
-    }
-
-    #[test]
-    fn strings_are_escaped() {
-        let text = "a\"\\\n\u{1}ü";
-        assert_eq!(serde_json::from_str::<String>(&written(|out| push_string(out, text))).unwrap(), text);
     }
 }

@@ -3,9 +3,8 @@
 use bytes::Bytes;
 
 use crate::api::prometheus::answer::{self, Notes, PIECE_BYTES};
-use crate::api::prometheus::json::{
-    push_histogram_point, push_labels, push_point, push_sample, push_string, push_time, push_value,
-};
+use crate::api::prometheus::json::{push_histogram_point, push_point, push_sample, push_time, push_value};
+use crate::model::json_text::{push_labels, push_string};
 use crate::promql::eval::{MatrixSeries, QueryValue};
 use crate::query::evaluate::Held;
 

@@ -89,7 +89,7 @@ pub struct SilenceRequest {
     pub by: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub comment: ::prost::alloc::string::String,
-    /// 0 for now.
+    /// 0 is the time of the call.
     #[prost(int64, tag = "4")]
     pub starts_at_unix_ms: i64,
     /// When it ends …
