@@ -7,8 +7,9 @@ import pathlib
 from alerting import Debian, Ours, amtool, moment
 from programs import until
 
-# What may lie between the same message of the two.
-TOLERANCE_S = 2.0
+# What may lie between the same message of the two: an alert can come just before one's turn and just after the other's,
+# which is one group_interval, and a busy machine may hold up either by as much again.
+TOLERANCE_S = 4.0
 
 ROUTES = {
     "copy": "continue: true",
@@ -150,7 +151,7 @@ def compare(ours, theirs):
             assert abs(mine[0] - other[0]) <= TOLERANCE_S, (key, state, mine[0] - other[0])
             if len(mine) > 2 and len(other) > 2:
                 gaps = [(all[-1] - all[0]) / (len(all) - 1) for all in (mine, other)]
-                assert abs(gaps[0] - gaps[1]) <= 1.0, (key, gaps)
+                assert abs(gaps[0] - gaps[1]) < 2.0, (key, gaps)
 
 
 def same_answers(ours, debian):
