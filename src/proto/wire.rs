@@ -204,16 +204,55 @@ impl<'a> Reader<'a> {
     /// A bare varint.
     #[inline]
     pub fn varint(&mut self) -> Result<u64, WireError> {
-        match self.rest.split_first() {
-            Some((first, rest)) if *first < 0x80 => {
+        match self.rest {
+            [first, rest @ ..] if *first < 0x80 => {
                 self.rest = rest;
                 Ok(u64::from(*first))
+            }
+            [first, second, rest @ ..] if *second < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(first & 0x7f) | u64::from(*second) << 7)
             }
             _ => self.long_varint(),
         }
     }
 
     fn long_varint(&mut self) -> Result<u64, WireError> {
+        match self.rest.split_first_chunk::<8>() {
+            Some((bytes, _)) => self.varint_of(u64::from_le_bytes(*bytes)),
+            None => self.varint_by_bytes(),
+        }
+    }
+
+    /// A varint of `message`, which this reads: the same as [`Self::varint`], faster where it is the last of at least
+    /// eight bytes.
+    #[inline]
+    pub fn last_varint(&mut self, message: &'a [u8]) -> Result<u64, WireError> {
+        match (message.last_chunk::<8>(), self.rest.len()) {
+            (Some(bytes), length @ 1..=8) => self.varint_of(u64::from_le_bytes(*bytes) >> (64 - 8 * length)),
+            _ => self.varint(),
+        }
+    }
+
+    /// A varint whose bytes begin in this word. Times in milliseconds have six: their bits are pushed together at once.
+    #[inline]
+    fn varint_of(&mut self, word: u64) -> Result<u64, WireError> {
+        let ends = !word & 0x8080_8080_8080_8080;
+        if ends == 0 {
+            return self.varint_by_bytes();
+        }
+        let bits = ends.trailing_zeros() + 1;
+        let Some(rest) = self.rest.get(bits as usize / 8..) else { return Err(WireError::Truncated) };
+        self.rest = rest;
+        let word = word & (u64::MAX >> (64 - bits)) & 0x7f7f_7f7f_7f7f_7f7f;
+        let word = (word & 0x007f_007f_007f_007f) | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+        let word = (word & 0x0000_3fff_0000_3fff) | (word & 0x3fff_0000_3fff_0000) >> 2;
+        Ok((word & 0x0fff_ffff) | (word & 0x0fff_ffff_0000_0000) >> 4)
+    }
+
+    /// Near the end of a message, or longer than eight bytes.
+    #[cold]
+    fn varint_by_bytes(&mut self) -> Result<u64, WireError> {
         let mut value = 0_u64;
         for (at, byte) in self.rest.iter().take(10).enumerate() {
             // The tenth byte holds the last bit of 64.
@@ -287,7 +326,7 @@ pub fn put_bytes(into: &mut Vec<u8>, number: u32, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
+    use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
     #[test]
     fn every_kind_of_field_is_read_back() {
@@ -324,6 +363,27 @@ mod tests {
             let mut bytes = Vec::new();
             put_varint(&mut bytes, value);
             prop_assert_eq!(Reader::new(&bytes).varint(), Ok(value));
+        }
+
+        #[test]
+        fn a_varint_is_the_same_wherever_it_stands(
+            (value, shift) in (any::<u64>(), 0_u32..64),
+            (before, after) in (0_usize..10, 0_usize..10),
+        ) {
+            let value = value >> shift;
+            let mut bytes = vec![7; before];
+            put_varint(&mut bytes, value);
+            bytes.resize(bytes.len() + after, 0xff);
+            let mut first = Reader::new(&bytes);
+            for _ in 0..before {
+                prop_assert_eq!(first.varint(), Ok(7));
+            }
+            let mut second = first;
+            prop_assert_eq!(first.varint(), Ok(value));
+            prop_assert_eq!(second.last_varint(&bytes), Ok(value));
+            prop_assert_eq!((first.rest().len(), second.rest().len()), (after, after));
+            let mut cut = Reader::new(&bytes[before..bytes.len() - after - 1]);
+            prop_assert!(cut.is_empty() || cut.last_varint(&bytes[..bytes.len() - after - 1]).is_err());
         }
 
         #[test]

@@ -138,7 +138,7 @@ fn sample(message: &[u8]) -> Result<(f64, i64), WireError> {
         value = f64::from_bits(reader.fixed64()?);
     }
     if reader.take_tag(0x10) {
-        time = reader.varint()?.cast_signed();
+        time = reader.last_varint(message)?.cast_signed();
     }
     while let Some(field) = reader.next_field()? {
         match field.number {

@@ -1,7 +1,7 @@
 //! Remote write 2.0: `io.prometheus.write.v2.Request`, walked in place.
 //!
 //! Strings stand once in a table; a series refers to them by number. The numbers differ from request to request, so a
-//! series is known by the hash of its strings, which are put together in a reused buffer.
+//! series is known by the hashes of its strings, each of which is hashed once a request.
 
 use hashbrown::HashSet;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -16,8 +16,8 @@ use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::metadata::{Metadata, MetricType};
 use crate::proto::wire::{Reader, WireError};
 
-/// A request with more strings than this is refused: each costs 16 bytes of table for as few as two on the wire.
-pub(super) const SYMBOLS_MAX: usize = 2 << 20;
+/// A request with more strings than this is refused: each costs 32 bytes of table for as few as two on the wire.
+pub(super) const SYMBOLS_MAX: usize = 1 << 20;
 
 /// Why a request cannot be read at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,6 @@ pub(super) enum RequestError {
 #[derive(Default)]
 struct Scratch {
     refs: Vec<u64>,
-    loose: Vec<u8>,
     /// Families that this request has described, by the numbers of name, help and unit, and the type.
     described: HashSet<[u32; 4]>,
 }
@@ -51,10 +50,18 @@ pub(super) fn take(body: &[u8], sink: &mut Sink<'_>) -> Result<(), RequestError>
 
 /// The strings that the series of a request refer to.
 struct Request<'b> {
-    symbols: Vec<&'b [u8]>,
+    symbols: Vec<Symbol<'b>>,
 }
 
-fn symbols(body: &[u8]) -> Result<Vec<&[u8]>, RequestError> {
+struct Symbol<'b> {
+    bytes: &'b [u8],
+    hash: u128,
+}
+
+/// Any odd number whose powers differ.
+const KEY_FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+
+fn symbols(body: &[u8]) -> Result<Vec<Symbol<'_>>, RequestError> {
     let mut symbols = Vec::new();
     let mut reader = Reader::new(body);
     while let Some(field) = reader.next_field()? {
@@ -62,14 +69,25 @@ fn symbols(body: &[u8]) -> Result<Vec<&[u8]>, RequestError> {
             if symbols.len() >= SYMBOLS_MAX {
                 return Err(RequestError::TooManySymbols);
             }
-            symbols.push(field.bytes()?);
+            let bytes = field.bytes()?;
+            symbols.push(Symbol { bytes, hash: xxh3_128(bytes) });
         }
     }
     Ok(symbols)
 }
 
+/// The key of the series with these labels: its strings' hashes are the coefficients of a polynomial.
+#[inline]
+fn key(refs: &[u64], symbols: &[Symbol<'_>]) -> Option<u128> {
+    let mut key = 0_u128;
+    for reference in refs {
+        key = key.wrapping_mul(KEY_FACTOR).wrapping_add(symbols.get(*reference as usize)?.hash);
+    }
+    (refs.len().is_multiple_of(2) && refs.len() <= 2 * LABELS_MAX).then_some(key)
+}
+
 /// Looks the strings up; `Err` says what is wrong with the numbers.
-fn resolve(refs: &[u64], symbols: &[&[u8]], loose: &mut Vec<u8>) -> Result<(), String> {
+fn resolve(refs: &[u64], symbols: &[Symbol<'_>], loose: &mut Vec<u8>) -> Result<(), String> {
     loose.clear();
     if !refs.len().is_multiple_of(2) {
         return Err(format!("labels_refs has {} entries, which is no multiple of 2", refs.len()));
@@ -80,7 +98,7 @@ fn resolve(refs: &[u64], symbols: &[&[u8]], loose: &mut Vec<u8>) -> Result<(), S
     for reference in refs {
         let symbol = usize::try_from(*reference).ok().and_then(|at| symbols.get(at));
         let symbol = symbol.ok_or_else(|| format!("symbol {reference} of {} does not exist", symbols.len()))?;
-        labels::put(loose, symbol);
+        labels::put(loose, symbol.bytes);
     }
     Ok(())
 }
@@ -139,21 +157,21 @@ impl<'b> Request<'b> {
                 _ => {}
             }
         }
-        let Scratch { refs, loose, described: seen } = scratch;
-        if let Err(problem) = resolve(refs, &self.symbols, loose) {
+        let Scratch { refs, described: seen } = scratch;
+        let Some(key) = key(refs, &self.symbols) else {
+            let problem = resolve(refs, &self.symbols, &mut Vec::new()).err().unwrap_or_default();
             waiting.take_back();
             sink.report.reject("invalid_labels", (samples + others).max(1), || problem);
             return Ok(());
-        }
+        };
         if let Some(described) = described {
             let (pairs, _) = refs.as_chunks::<2>();
-            let name =
-                pairs.iter().find(|[label, _]| self.symbols.get(*label as usize) == Some(&METRIC_NAME.as_bytes()));
+            let text = |reference: &u64| self.symbols.get(*reference as usize).map_or(&[][..], |symbol| symbol.bytes);
+            let name = pairs.iter().find(|[label, _]| text(label) == METRIC_NAME.as_bytes());
             // A number that exists fits: there are fewer strings than 2^32.
-            let name = name.map_or(0, |[_, name]| *name as u32);
-            described_by(described, &self.symbols)?.pass_on((name, loose), seen, sink);
+            let name = name.map_or((0, &[][..]), |[_, name]| (*name as u32, text(name)));
+            described_by(described, &self.symbols)?.pass_on(name, seen, sink);
         }
-        let key = xxh3_128(loose);
         if fits && others == 0 && waiting.is_open() {
             if waiting.close(key, message) {
                 sink.flush(waiting, |message, into| self.labels(message, into));
@@ -163,16 +181,13 @@ impl<'b> Request<'b> {
         waiting.take_back();
         // Samples of one series keep the order of the request.
         sink.flush(waiting, |message, into| self.labels(message, into));
-        self.many(message, (key, loose), sink)
+        self.many(message, key, sink)
     }
 
     /// A series with more than floats, or very many.
-    fn many(&self, message: &[u8], (key, loose): (u128, &[u8]), sink: &mut Sink<'_>) -> Result<(), WireError> {
+    fn many(&self, message: &[u8], key: u128, sink: &mut Sink<'_>) -> Result<(), WireError> {
         let mut is_empty = true;
-        let mut series = sink.series(key, |into| {
-            into.extend_from_slice(loose);
-            Ok(())
-        });
+        let mut series = sink.series(key, |into| self.labels(message, into));
         let mut reader = Reader::new(message);
         while let Some(field) = reader.next_field()? {
             is_empty &= !matches!(field.number, 2 | 3);
@@ -209,14 +224,14 @@ struct Described<'a> {
 impl Described<'_> {
     /// Every series repeats type, unit and help of its family: they are only passed on where they are new, to this
     /// request and then to all.
-    fn pass_on(&self, (name, loose): (u32, &[u8]), seen: &mut HashSet<[u32; 4]>, sink: &mut Sink<'_>) {
+    fn pass_on(&self, (number, name): (u32, &[u8]), seen: &mut HashSet<[u32; 4]>, sink: &mut Sink<'_>) {
         if self.kind == MetricType::Unknown && self.help.is_empty() && self.unit.is_empty() {
             return;
         }
-        if !seen.insert([self.kind as u32, name, self.refs[0], self.refs[1]]) {
+        if !seen.insert([self.kind as u32, number, self.refs[0], self.refs[1]]) {
             return;
         }
-        let family = family(loose, self.kind);
+        let family = family(name, self.kind);
         let mut hash = Xxh3::new();
         hash.update(&[self.kind as u8]);
         hash.update(&(family.len() as u64).to_le_bytes());
@@ -235,19 +250,9 @@ impl Described<'_> {
 }
 
 /// The family that a series belongs to: its metric name without the suffix that its type adds.
-fn family(loose: &[u8], kind: MetricType) -> &str {
+fn family(name: &[u8], kind: MetricType) -> &str {
     use MetricType::{GaugeHistogram, Histogram, Summary};
-    let mut reader = Reader::new(loose);
-    let mut name = "";
-    while let (Ok(label), Ok(value)) = (reader.delimited(), reader.delimited()) {
-        if label == METRIC_NAME.as_bytes() {
-            name = std::str::from_utf8(value).unwrap_or_default();
-            break;
-        }
-        if reader.is_empty() {
-            break;
-        }
-    }
+    let name = std::str::from_utf8(name).unwrap_or_default();
     let suffixes: &[&str] = match kind {
         Histogram | GaugeHistogram => &["_bucket", "_sum", "_count"],
         Summary => &["_sum", "_count"],
@@ -260,6 +265,13 @@ fn family(loose: &[u8], kind: MetricType) -> &str {
 fn sample(message: &[u8]) -> Result<(f64, i64, i64), WireError> {
     let (mut value, mut time, mut start) = (0.0, 0, 0);
     let mut reader = Reader::new(message);
+    // The order that every encoder uses.
+    if reader.take_tag(0x09) {
+        value = f64::from_bits(reader.fixed64()?);
+    }
+    if reader.take_tag(0x10) {
+        time = reader.last_varint(message)?.cast_signed();
+    }
     while let Some(field) = reader.next_field()? {
         match field.number {
             1 => value = field.double()?,
@@ -271,7 +283,7 @@ fn sample(message: &[u8]) -> Result<(f64, i64, i64), WireError> {
     Ok((value, time, start))
 }
 
-fn exemplar(message: &[u8], symbols: &[&[u8]]) -> Result<Option<Exemplar>, WireError> {
+fn exemplar(message: &[u8], symbols: &[Symbol<'_>]) -> Result<Option<Exemplar>, WireError> {
     let (mut value, mut time) = (0.0, 0);
     let mut refs = Vec::new();
     let mut reader = Reader::new(message);
@@ -290,8 +302,8 @@ fn exemplar(message: &[u8], symbols: &[&[u8]]) -> Result<Option<Exemplar>, WireE
     Ok(Labels::from_encoded(&encoded).ok().map(|labels| Exemplar { labels, value, time }))
 }
 
-fn described_by<'a>(message: &[u8], symbols: &[&'a [u8]]) -> Result<Described<'a>, WireError> {
-    let text = |reference: u32| symbols.get(reference as usize).copied().unwrap_or_default();
+fn described_by<'a>(message: &[u8], symbols: &[Symbol<'a>]) -> Result<Described<'a>, WireError> {
+    let text = |reference: u32| symbols.get(reference as usize).map_or(&[][..], |symbol| symbol.bytes);
     let mut described = Described { kind: MetricType::Unknown, help: &[], unit: &[], refs: [0; 2] };
     let mut reader = Reader::new(message);
     while let Some(field) = reader.next_field()? {
