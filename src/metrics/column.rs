@@ -163,7 +163,6 @@ impl Open {
         self.values.push(value);
     }
 
-    #[cold]
     fn push_extra(&mut self, time: i64, start: i64) {
         let len = self.values.len();
         if len == 0 {

@@ -50,19 +50,21 @@ pub fn inflate(encoding: Encoding, input: &[u8], limit: usize) -> Result<Vec<u8>
     match encoding {
         Encoding::Identity if input.len() > limit => Err(too_large(limit)),
         Encoding::Identity => Ok(input.to_vec()),
-        Encoding::Gzip => read_capped("gzip", flate2::read::MultiGzDecoder::new(input), input.len(), limit),
+        Encoding::Gzip => read_capped("gzip", flate2::read::MultiGzDecoder::new(input), gzip_length(input), limit),
         Encoding::Deflate if is_zlib(input) => {
-            read_capped("deflate", flate2::read::ZlibDecoder::new(input), input.len(), limit)
+            read_capped("deflate", flate2::read::ZlibDecoder::new(input), usual_length(input), limit)
         }
-        Encoding::Deflate => read_capped("deflate", flate2::read::DeflateDecoder::new(input), input.len(), limit),
+        Encoding::Deflate => {
+            read_capped("deflate", flate2::read::DeflateDecoder::new(input), usual_length(input), limit)
+        }
         Encoding::Zstd => {
             let mut decoder =
                 zstd::stream::read::Decoder::with_buffer(input).map_err(|error| broken("zstd", &error))?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|error| broken("zstd", &error))?;
-            read_capped("zstd", decoder, input.len(), limit)
+            read_capped("zstd", decoder, usual_length(input), limit)
         }
         Encoding::Snappy if input.starts_with(SNAPPY_STREAM) => {
-            read_capped("snappy", snap::read::FrameDecoder::new(input), input.len(), limit)
+            read_capped("snappy", snap::read::FrameDecoder::new(input), usual_length(input), limit)
         }
         Encoding::Snappy => snappy_block(input, limit),
     }
@@ -96,11 +98,23 @@ pub fn snappy_block_into<'b>(input: &[u8], limit: usize, buffer: &'b mut Vec<u8>
     Ok(target.get(..written).unwrap_or_default())
 }
 
-fn read_capped(name: &str, mut decoder: impl Read, input_len: usize, limit: usize) -> Result<Vec<u8>, Failure> {
+/// Usual bodies unfold four to ten times.
+fn usual_length(input: &[u8]) -> usize {
+    input.len().saturating_mul(4)
+}
+
+/// The length that a gzip body claims in its last four bytes, and one more so that its end is seen; a body of several
+/// members or a lie is only slower.
+fn gzip_length(input: &[u8]) -> usize {
+    let claimed = input.last_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
+    claimed.saturating_add(1).clamp(usual_length(input), input.len().saturating_mul(16))
+}
+
+/// Begins with room for `expected` bytes.
+fn read_capped(name: &str, mut decoder: impl Read, expected: usize, limit: usize) -> Result<Vec<u8>, Failure> {
     // One byte more than allowed tells a body that ends at the limit from one that goes on.
     let cap = limit.saturating_add(1);
-    // Usual bodies unfold four to ten times.
-    let mut output = Vec::with_capacity(input_len.saturating_mul(4).clamp(512, cap.max(512)));
+    let mut output = Vec::with_capacity(expected.clamp(512, cap.max(512)));
     loop {
         let room = output.capacity() - output.len();
         let read = decoder.by_ref().take(room as u64).read_to_end(&mut output).map_err(|error| broken(name, &error))?;

@@ -1,14 +1,17 @@
 //! What surrounds a data point: resource, scope and metric, translated once and remembered.
 
+use std::hash::BuildHasherDefault;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use super::config::Config;
 use super::names::{NameError, NameKind, label_name, metric_name, unit_name};
 use super::value::{append_text, attribute};
 use crate::ingest::labels::LABELS_MAX;
-use crate::ingest::recent::Recent;
+use crate::ingest::recent::{Folded, Recent};
 use crate::metrics::{Appender, SeriesRef};
 use crate::model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::model::metadata::{Metadata, MetricType};
@@ -42,6 +45,11 @@ impl From<WireError> for LabelsError {
         }
     }
 }
+
+/// What requests on all cores share, as one request holds it: that counts its own uses, for one counter of all would
+/// travel between the cores with every metric.
+#[allow(clippy::redundant_allocation, reason = "the inner counter is shared, the outer one is not")]
+pub(super) type Held<T> = Rc<Arc<T>>;
 
 /// What requests learn for each other.
 #[derive(Debug)]
@@ -282,17 +290,43 @@ impl Scope {
     }
 }
 
+impl Heading<'_> {
+    /// What its family is known by.
+    pub(super) fn key(&self, seed: u64) -> u128 {
+        let seed = xxh3_64_with_seed(self.unit, seed ^ (self.kind as u64) << 1 ^ u64::from(self.is_monotonic));
+        xxh3_128_with_seed(self.name, xxh3_64_with_seed(self.description, seed))
+    }
+}
+
+/// The families that one request has named: its resources repeat them.
+#[derive(Default)]
+pub(super) struct Families(HashMap<u128, Held<Family>, BuildHasherDefault<Folded>>);
+
+impl Families {
+    /// Each costs about 50 bytes.
+    const MAX: usize = 4_096;
+
+    #[inline]
+    pub(super) fn find(&mut self, key: u128, look_up: impl FnOnce() -> Arc<Family>) -> Held<Family> {
+        if let Some(family) = self.0.get(&key) {
+            return Rc::clone(family);
+        }
+        if self.0.len() >= Self::MAX {
+            self.0.clear();
+        }
+        Rc::clone(self.0.entry(key).or_insert_with(|| Rc::new(look_up())))
+    }
+}
+
 impl Family {
     /// The family of a metric. One that is new tells the store its type, unit and help.
     pub(super) fn find(
         config: &Config,
         caches: &Caches,
-        heading: &Heading<'_>,
+        (key, heading): (u128, &Heading<'_>),
         appender: &mut Appender<'_>,
-        (seed, now_secs): (u64, u64),
+        now_secs: u64,
     ) -> Arc<Self> {
-        let seed = xxh3_64_with_seed(heading.unit, seed ^ (heading.kind as u64) << 1 ^ u64::from(heading.is_monotonic));
-        let key = xxh3_128_with_seed(heading.name, xxh3_64_with_seed(heading.description, seed));
         if let Some(family) = caches.families.get(key, now_secs) {
             return family;
         }

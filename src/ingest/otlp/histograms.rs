@@ -222,7 +222,7 @@ impl Translator<'_> {
 
     /// Counts a delta and appends the total.
     pub(super) fn delta(&mut self, pending: &Pending<'_>) -> Result<(), WireError> {
-        let place = &*pending.place;
+        let place = &pending.place;
         let (head, total) = match pending.kind {
             Kind::Histogram => {
                 let mut point = Explicit::default();

@@ -127,6 +127,9 @@ pub(super) fn time_nanos(message: &[u8]) -> Result<u64, WireError> {
 /// A gauge's or sum's point; the value is `None` where the sender set none.
 #[inline]
 pub(super) fn number(message: &[u8]) -> Result<(Head<'_>, Option<f64>), WireError> {
+    if let Some(plain) = plain_number(message)? {
+        return Ok(plain);
+    }
     let mut value = None;
     let head = walk(message, NUMBER, |field| {
         match field.number {
@@ -137,6 +140,32 @@ pub(super) fn number(message: &[u8]) -> Result<(Head<'_>, Option<f64>), WireErro
         Ok(())
     })?;
     Ok((head, value))
+}
+
+/// A point with times, value and attributes in the order that encoders use, and nothing else: nearly all are such.
+#[inline]
+fn plain_number(message: &[u8]) -> Result<Option<(Head<'_>, Option<f64>)>, WireError> {
+    let mut head = Head::default();
+    let mut reader = Reader::new(message);
+    if reader.take_tag(0x11) {
+        head.start_nanos = reader.fixed64()?;
+    }
+    if reader.take_tag(0x19) {
+        head.time_nanos = reader.fixed64()?;
+    }
+    let value = if reader.take_tag(0x21) {
+        f64::from_bits(reader.fixed64()?)
+    } else if reader.take_tag(0x31) {
+        reader.fixed64()?.cast_signed() as f64
+    } else {
+        return Ok(None);
+    };
+    let attributes = reader.rest();
+    while reader.take_tag(0x3a) {
+        reader.delimited()?;
+    }
+    head.attributes = Cow::Borrowed(attributes);
+    Ok(reader.is_empty().then_some((head, Some(value))))
 }
 
 const NUMBER: Numbers = Numbers { attributes: 7, exemplars: 5, flags: 8 };
@@ -310,5 +339,40 @@ mod tests {
         let point = |value| NumberDataPoint { value: Some(value), ..NumberDataPoint::default() }.encode_to_vec();
         assert_eq!(number(&point(number_data_point::Value::AsInt(-5))).unwrap().1, Some(-5.0));
         assert_eq!(number(&point(number_data_point::Value::AsDouble(0.0))).unwrap().1, Some(0.0));
+    }
+
+    #[test]
+    fn a_point_reads_the_same_in_any_order_of_its_fields() {
+        let mut times = Vec::new();
+        put_fixed64(&mut times, 2, 1_000_000);
+        put_fixed64(&mut times, 3, 3_000_000);
+        let (mut value, mut attributes, mut flags) = (Vec::new(), Vec::new(), Vec::new());
+        put_fixed64(&mut value, 6, 7);
+        put_bytes(&mut attributes, 7, b"ab");
+        put_bytes(&mut attributes, 7, b"");
+        put_uint(&mut flags, 8, 0);
+        for parts in [
+            [&times, &value, &attributes, &Vec::new()],
+            [&times, &value, &attributes, &flags],
+            [&attributes, &times, &value, &flags],
+            [&value, &attributes, &flags, &times],
+        ] {
+            let message = parts.map(Vec::as_slice).concat();
+            let (head, found) = number(&message).unwrap();
+            assert_eq!((head.start(), head.time(), found), (1, 3, Some(7.0)), "{message:?}");
+            assert_eq!(*head.attributes, *attributes, "{message:?}");
+        }
+        let whole = [times, value, attributes].concat();
+        for end in 1..whole.len() {
+            // Cut short it is no other point.
+            let (head, found) = match number(&whole[..end]) {
+                Ok(point) => point,
+                Err(error) => {
+                    assert_eq!(error, WireError::Truncated);
+                    continue;
+                }
+            };
+            assert!(found.is_none() || head.attributes.len() < 6, "{end}");
+        }
     }
 }

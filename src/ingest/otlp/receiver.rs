@@ -148,6 +148,7 @@ impl Receiver {
             report: Report::default(),
             accepted: 0,
             scratch: super::histograms::Scratch::default(),
+            families: super::context::Families::default(),
         };
         let broken = translator.take(body).err();
         let Translator { appender, report, accepted, .. } = translator;

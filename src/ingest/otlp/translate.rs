@@ -3,12 +3,12 @@
 //! A point is known by the hash of its raw attributes, seeded with what surrounds it (resource, scope, metric,
 //! settings); for a known one nothing is decoded but its numbers.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use super::config::Config;
-use super::context::{Caches, Family, Heading, Kind, LabelsError, Resource, Scope, point_labels};
+use super::context::{Caches, Families, Family, Heading, Held, Kind, LabelsError, Resource, Scope, point_labels};
 use super::delta::Deltas;
 use super::points::{self, Head, millis};
 use super::waiting::Walk;
@@ -39,20 +39,22 @@ pub(super) struct Translator<'a> {
     /// Data points of which everything was taken.
     pub accepted: u64,
     pub scratch: super::histograms::Scratch,
+    pub families: Families,
 }
 
 /// What surrounds the points of one metric.
+#[derive(Clone)]
 pub(super) struct Place {
-    pub resource: Arc<Resource>,
-    pub scope: Option<Arc<Scope>>,
-    pub family: Arc<Family>,
+    pub resource: Held<Resource>,
+    pub scope: Option<Held<Scope>>,
+    pub family: Held<Family>,
     /// Of all of the above.
     pub seed: u64,
 }
 
 /// A point of deltas, kept until the whole request was seen and all can be counted in the order of their times.
 pub(super) struct Pending<'b> {
-    pub place: Arc<Place>,
+    pub place: Place,
     pub kind: Kind,
     pub time_nanos: u64,
     pub message: &'b [u8],
@@ -107,7 +109,7 @@ impl<'a> Translator<'a> {
     fn resource_metrics<'b>(&mut self, message: &'b [u8], walk: &mut Walk<'b>) -> Result<(), WireError> {
         let raw = first(message, 1)?;
         let resource = match Resource::find(self.config, self.caches, raw, (self.seed, self.now_secs)) {
-            Ok(resource) => resource,
+            Ok(resource) => Rc::new(resource),
             Err(error) => {
                 let count = count_points(message, &[2, 2])?;
                 return self.reject_all(error, count, "resource");
@@ -127,7 +129,7 @@ impl<'a> Translator<'a> {
     fn scope_metrics<'b>(
         &mut self,
         message: &'b [u8],
-        resource: &Arc<Resource>,
+        resource: &Held<Resource>,
         extent: &mut Extent,
         walk: &mut Walk<'b>,
     ) -> Result<(), WireError> {
@@ -135,7 +137,7 @@ impl<'a> Translator<'a> {
         if self.config.promote_scope_metadata {
             let raw = (first(message, 1)?, first(message, 3)?);
             match Scope::find(self.config, self.caches, raw, (self.seed, self.now_secs)) {
-                Ok(found) => scope = found,
+                Ok(found) => scope = found.map(Rc::new),
                 Err(error) => {
                     let count = count_points(message, &[2])?;
                     return self.reject_all(error, count, "scope");
@@ -154,7 +156,7 @@ impl<'a> Translator<'a> {
     fn metric<'b>(
         &mut self,
         message: &'b [u8],
-        (resource, scope): (&Arc<Resource>, Option<&Arc<Scope>>),
+        (resource, scope): (&Held<Resource>, Option<&Held<Scope>>),
         extent: &mut Extent,
         walk: &mut Walk<'b>,
     ) -> Result<(), WireError> {
@@ -188,7 +190,10 @@ impl<'a> Translator<'a> {
         // A metric without data, or of a kind that this version does not know, has no points to count.
         let Some(data) = data else { return Ok(()) };
         let temporality = temporality(data, &mut heading)?;
-        let family = Family::find(self.config, self.caches, &heading, &mut self.appender, (self.seed, self.now_secs));
+        let key = heading.key(self.seed);
+        let (config, caches, now_secs) = (self.config, self.caches, self.now_secs);
+        let appender = &mut self.appender;
+        let family = self.families.find(key, || Family::find(config, caches, (key, &heading), appender, now_secs));
         let problem = match (&family.name, temporality) {
             (Err(error), _) => Some(("invalid_name", error.to_string())),
             (Ok(_), CUMULATIVE | DELTA) => None,
@@ -201,14 +206,14 @@ impl<'a> Translator<'a> {
         }
         let mix = [resource.id, scope.map_or(0, |scope| scope.id), family.id];
         let seed = mix.iter().fold(self.seed, |seed, id| xxh3_64_with_seed(&id.to_le_bytes(), seed));
-        let place = Arc::new(Place { resource: Arc::clone(resource), scope: scope.cloned(), family, seed });
+        let place = Place { resource: Rc::clone(resource), scope: scope.cloned(), family, seed };
         self.each_point(data, (&place, heading.kind, temporality == DELTA), extent, walk)
     }
 
     fn each_point<'b>(
         &mut self,
         data: &'b [u8],
-        (place, kind, is_delta): (&Arc<Place>, Kind, bool),
+        (place, kind, is_delta): (&Place, Kind, bool),
         extent: &mut Extent,
         walk: &mut Walk<'b>,
     ) -> Result<(), WireError> {
@@ -220,7 +225,7 @@ impl<'a> Translator<'a> {
             let message = field.bytes()?;
             let time_nanos = if is_delta {
                 let time_nanos = points::time_nanos(message)?;
-                walk.pending.push(Pending { place: Arc::clone(place), kind, time_nanos, message });
+                walk.pending.push(Pending { place: place.clone(), kind, time_nanos, message });
                 time_nanos
             } else {
                 match kind {
@@ -242,7 +247,7 @@ impl<'a> Translator<'a> {
     #[inline]
     fn number<'b>(
         &mut self,
-        place: &Arc<Place>,
+        place: &Place,
         kind: Kind,
         message: &'b [u8],
         walk: &mut Walk<'b>,
@@ -330,7 +335,8 @@ impl<'a> Translator<'a> {
 
     /// The labels of a point without the metric name.
     pub(super) fn labels(&self, place: &Place, attributes: &[u8]) -> Result<LabelsBuilder, Problem> {
-        point_labels(self.config, &place.resource, place.scope.as_deref(), attributes).map_err(Problem::Labels)
+        point_labels(self.config, &place.resource, place.scope.as_ref().map(|scope| &***scope), attributes)
+            .map_err(Problem::Labels)
     }
 
     /// Counts a refused point.

@@ -4,7 +4,6 @@
 //! looked for; together they share locks, and the processor fetches several series side by side.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use super::points::Head;
 use super::translate::{Pending, Place, Problem, Translator};
@@ -21,7 +20,7 @@ pub(super) struct Walk<'b> {
     pub pending: Vec<Pending<'b>>,
     keys: Vec<u128>,
     points: Vec<Point<'b>>,
-    places: Vec<Arc<Place>>,
+    places: Vec<Place>,
     found: Vec<Option<SeriesRef>>,
     floats: Vec<Float>,
     runs: Vec<Run>,
@@ -41,9 +40,10 @@ struct Point<'b> {
 impl<'b> Walk<'b> {
     /// Puts a float off; answers whether it is time to flush.
     #[inline]
-    pub(super) fn push(&mut self, place: &Arc<Place>, key: u128, head: Head<'b>, (start, value): (i64, f64)) -> bool {
-        if !self.places.last().is_some_and(|last| Arc::ptr_eq(last, place)) {
-            self.places.push(Arc::clone(place));
+    pub(super) fn push(&mut self, place: &Place, key: u128, head: Head<'b>, (start, value): (i64, f64)) -> bool {
+        // The seed is a hash of all that a place is.
+        if self.places.last().is_none_or(|last| last.seed != place.seed) {
+            self.places.push(place.clone());
         }
         let time = head.time();
         self.keys.push(key);

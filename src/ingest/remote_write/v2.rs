@@ -14,7 +14,7 @@ use crate::metrics::Float;
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::metadata::{Metadata, MetricType};
-use crate::proto::wire::{Reader, WireError};
+use crate::proto::wire::{Field, Reader, Value, WireError};
 
 /// A request with more strings than this is refused: each costs 32 bytes of table for as few as two on the wire.
 pub(super) const SYMBOLS_MAX: usize = 1 << 20;
@@ -30,8 +30,9 @@ pub(super) enum RequestError {
 
 /// Room that one series after the other uses.
 #[derive(Default)]
-struct Scratch {
-    refs: Vec<u64>,
+struct Scratch<'b> {
+    /// The last series' metric name and what it said of its family: those of a family stand together.
+    last: (u32, &'b [u8]),
     /// Families that this request has described, by the numbers of name, help and unit, and the type.
     described: HashSet<[u32; 4]>,
 }
@@ -44,7 +45,7 @@ pub(super) fn take(body: &[u8], sink: &mut Sink<'_>) -> Result<(), RequestError>
     let request = Request { symbols: symbols(body)? };
     let (mut scratch, mut waiting) = (Scratch::default(), Waiting::default());
     let walked = request.walk(body, &mut scratch, (&mut *sink, &mut waiting));
-    sink.flush(&mut waiting, |message, into| request.labels(message, into));
+    sink.flush(&mut waiting, |message, into| request.checked_labels(message, into));
     walked.map_err(RequestError::Wire)
 }
 
@@ -55,11 +56,10 @@ struct Request<'b> {
 
 struct Symbol<'b> {
     bytes: &'b [u8],
-    hash: u128,
+    hash: [u64; 2],
+    /// Whether it is `__name__`.
+    is_name: bool,
 }
-
-/// Any odd number whose powers differ.
-const KEY_FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 
 fn symbols(body: &[u8]) -> Result<Vec<Symbol<'_>>, RequestError> {
     let mut symbols = Vec::new();
@@ -70,20 +70,84 @@ fn symbols(body: &[u8]) -> Result<Vec<Symbol<'_>>, RequestError> {
                 return Err(RequestError::TooManySymbols);
             }
             let bytes = field.bytes()?;
-            symbols.push(Symbol { bytes, hash: xxh3_128(bytes) });
+            let hash = xxh3_128(bytes);
+            let is_name = bytes == METRIC_NAME.as_bytes();
+            symbols.push(Symbol { bytes, hash: [hash as u64, (hash >> 64) as u64], is_name });
         }
     }
     Ok(symbols)
 }
 
-/// The key of the series with these labels: its strings' hashes are the coefficients of a polynomial.
-#[inline]
-fn key(refs: &[u64], symbols: &[Symbol<'_>]) -> Option<u128> {
-    let mut key = 0_u128;
-    for reference in refs {
-        key = key.wrapping_mul(KEY_FACTOR).wrapping_add(symbols.get(*reference as usize)?.hash);
+/// Odd factors for every place that a string may have in a series.
+static FACTORS: [[u64; 2]; 2 * LABELS_MAX] = {
+    let (mut factors, mut state, mut at) = ([[0; 2]; 2 * LABELS_MAX], 0_u64, 0);
+    while at < 2 * 2 * LABELS_MAX {
+        // SplitMix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        factors[at / 2][at % 2] = (mixed ^ (mixed >> 31)) | 1;
+        at += 1;
     }
-    (refs.len().is_multiple_of(2) && refs.len() <= 2 * LABELS_MAX).then_some(key)
+    factors
+};
+
+/// Who a series is, gathered from its references: each string's hash times the factor of its place, summed. No
+/// product waits for another, and no string is touched.
+#[derive(Default)]
+struct Identity {
+    sums: [u64; 2],
+    count: usize,
+    /// Where the metric name's value stands among the references, and its number.
+    name_at: Option<usize>,
+    name: u32,
+    is_bad: bool,
+}
+
+impl Identity {
+    #[inline]
+    fn add(&mut self, reference: u64, symbols: &[Symbol<'_>]) {
+        let symbol = usize::try_from(reference).ok().and_then(|at| symbols.get(at));
+        let (Some(symbol), Some(factors)) = (symbol, FACTORS.get(self.count)) else {
+            self.is_bad = true;
+            return;
+        };
+        for ((sum, hash), factor) in self.sums.iter_mut().zip(symbol.hash).zip(factors) {
+            *sum = sum.wrapping_add(hash.wrapping_mul(*factor));
+        }
+        if symbol.is_name && self.count.is_multiple_of(2) && self.name_at.is_none() {
+            self.name_at = Some(self.count + 1);
+        }
+        if self.name_at == Some(self.count) {
+            // A number that exists fits: there are fewer strings than 2^32.
+            self.name = reference as u32;
+        }
+        self.count += 1;
+    }
+
+    /// Takes a repeated field of references, packed or not.
+    #[inline]
+    fn gather(&mut self, field: &Field<'_>, symbols: &[Symbol<'_>]) -> Result<(), WireError> {
+        let Value::Bytes(packed) = field.value else {
+            self.add(field.uint()?, symbols);
+            return Ok(());
+        };
+        let mut reader = Reader::new(packed);
+        while !reader.is_empty() {
+            self.add(reader.varint()?, symbols);
+        }
+        Ok(())
+    }
+
+    /// What the series is known by; `None` where its references are wrong.
+    fn key(&self) -> Option<u128> {
+        let [low, high] = self.sums.map(u128::from);
+        (!self.is_bad && self.count.is_multiple_of(2)).then_some(high << 64 | low)
+    }
+
+    fn name<'b>(&self, symbols: &[Symbol<'b>]) -> &'b [u8] {
+        self.name_at.and_then(|_| symbols.get(self.name as usize)).map_or(&[], |symbol| symbol.bytes)
+    }
 }
 
 /// Looks the strings up; `Err` says what is wrong with the numbers.
@@ -107,7 +171,7 @@ impl<'b> Request<'b> {
     fn walk(
         &self,
         body: &'b [u8],
-        scratch: &mut Scratch,
+        scratch: &mut Scratch<'b>,
         (sink, waiting): (&mut Sink<'_>, &mut Waiting<'b>),
     ) -> Result<(), WireError> {
         let mut reader = Reader::new(body);
@@ -119,8 +183,8 @@ impl<'b> Request<'b> {
         Ok(())
     }
 
-    /// The labels of a series whose references were checked.
-    fn labels(&self, message: &[u8], loose: &mut Vec<u8>) -> Result<(), WireError> {
+    /// The labels of a series, or what is wrong with its references.
+    fn labels(&self, message: &[u8], loose: &mut Vec<u8>) -> Result<Result<(), String>, WireError> {
         let mut refs = Vec::new();
         let mut reader = Reader::new(message);
         while let Some(field) = reader.next_field()? {
@@ -128,23 +192,26 @@ impl<'b> Request<'b> {
                 field.append_uints(&mut refs)?;
             }
         }
-        // They were checked when the series was walked.
-        let _ = resolve(&refs, &self.symbols, loose);
-        Ok(())
+        Ok(resolve(&refs, &self.symbols, loose))
+    }
+
+    /// The labels of a series whose references were checked when it was walked.
+    fn checked_labels(&self, message: &[u8], loose: &mut Vec<u8>) -> Result<(), WireError> {
+        self.labels(message, loose).map(|_| ())
     }
 
     fn series(
         &self,
         message: &'b [u8],
-        scratch: &mut Scratch,
+        scratch: &mut Scratch<'b>,
         (sink, waiting): (&mut Sink<'_>, &mut Waiting<'b>),
     ) -> Result<(), WireError> {
-        scratch.refs.clear();
+        let mut identity = Identity::default();
         let (mut samples, mut others, mut fits, mut described) = (0_u64, 0_u64, true, None);
         let mut reader = Reader::new(message);
         while let Some(field) = reader.next_field()? {
             match field.number {
-                1 => field.append_uints(&mut scratch.refs)?,
+                1 => identity.gather(&field, &self.symbols)?,
                 2 => {
                     samples += 1;
                     if fits && others == 0 {
@@ -157,37 +224,35 @@ impl<'b> Request<'b> {
                 _ => {}
             }
         }
-        let Scratch { refs, described: seen } = scratch;
-        let Some(key) = key(refs, &self.symbols) else {
-            let problem = resolve(refs, &self.symbols, &mut Vec::new()).err().unwrap_or_default();
+        let Some(key) = identity.key() else {
             waiting.take_back();
+            let problem = self.labels(message, &mut Vec::new())?.err().unwrap_or_default();
             sink.report.reject("invalid_labels", (samples + others).max(1), || problem);
             return Ok(());
         };
-        if let Some(described) = described {
-            let (pairs, _) = refs.as_chunks::<2>();
-            let text = |reference: &u64| self.symbols.get(*reference as usize).map_or(&[][..], |symbol| symbol.bytes);
-            let name = pairs.iter().find(|[label, _]| text(label) == METRIC_NAME.as_bytes());
-            // A number that exists fits: there are fewer strings than 2^32.
-            let name = name.map_or((0, &[][..]), |[_, name]| (*name as u32, text(name)));
-            described_by(described, &self.symbols)?.pass_on(name, seen, sink);
+        if let Some(described) = described
+            && (identity.name, described) != scratch.last
+        {
+            let name = (identity.name, identity.name(&self.symbols));
+            described_by(described, &self.symbols)?.pass_on(name, &mut scratch.described, sink);
+            scratch.last = (identity.name, described);
         }
         if fits && others == 0 && waiting.is_open() {
             if waiting.close(key, message) {
-                sink.flush(waiting, |message, into| self.labels(message, into));
+                sink.flush(waiting, |message, into| self.checked_labels(message, into));
             }
             return Ok(());
         }
         waiting.take_back();
         // Samples of one series keep the order of the request.
-        sink.flush(waiting, |message, into| self.labels(message, into));
+        sink.flush(waiting, |message, into| self.checked_labels(message, into));
         self.many(message, key, sink)
     }
 
     /// A series with more than floats, or very many.
     fn many(&self, message: &[u8], key: u128, sink: &mut Sink<'_>) -> Result<(), WireError> {
         let mut is_empty = true;
-        let mut series = sink.series(key, |into| self.labels(message, into));
+        let mut series = sink.series(key, |into| self.checked_labels(message, into));
         let mut reader = Reader::new(message);
         while let Some(field) = reader.next_field()? {
             is_empty &= !matches!(field.number, 2 | 3);
