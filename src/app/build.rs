@@ -22,6 +22,7 @@ use crate::app::rules::{self, Around};
 use crate::app::slo::Slos;
 use crate::app::traces::{self, Traces};
 use crate::base::clock::Clock;
+use crate::base::code_pages;
 use crate::base::disk::Disk;
 use crate::base::drain::Drain;
 use crate::base::rng::Rng;
@@ -152,6 +153,8 @@ impl Daemon {
     pub fn read_log(&self, options: &Options) -> JoinHandle<Result<(), StartError>> {
         let (store, path) = (Arc::clone(&self.store), options.data.clone());
         self.tasks.spawn_blocking(TaskKind::Replay, move || {
+            // What the start so far needed of the program's code would otherwise stand beside all that is read.
+            code_pages::let_go();
             store.replay().map_err(|error| StartError::Data { path, why: error.to_string() })
         })
     }

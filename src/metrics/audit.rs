@@ -14,7 +14,7 @@ use crate::storage::wal::reader::FrameReader;
 use super::columns::Restored;
 use super::deletion::read_deletions;
 use super::histograms::read_histograms;
-use super::record::{BATCH, COLUMNS, DEFINITIONS, DELETIONS, END, Item, read_batch, read_definitions};
+use super::record::{BATCH, COLUMNS, Columns, DEFINITIONS, DELETIONS, END, Item, read_batch, read_definitions};
 
 /// Kind of a frame that says nothing.
 const NOTHING: u8 = 0;
@@ -163,7 +163,7 @@ fn understand(kind: u8, payload: &[u8], defined: &mut HashSet<u64>, found: &mut 
         }
         BATCH => {
             let mut result = Ok(());
-            read_batch(payload, |_, item| match item {
+            read_batch(payload, &mut Columns::default(), |_, item| match item {
                 Item::Float { id, time, .. } => {
                     unknown |= !defined.contains(&id);
                     found.note(1, time, time);

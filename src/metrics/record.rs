@@ -143,31 +143,43 @@ pub(super) enum Item<'a> {
     Metadata { family: &'a str, metadata: Metadata },
 }
 
+/// The columns of a batch, kept from one to the next for their buffers.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    ids: Vec<i64>,
+    times: Vec<i64>,
+    starts: Vec<i64>,
+    values: Vec<f64>,
+}
+
 /// Calls `visit` with the dedup width and each thing in the payload of a batch.
-pub(super) fn read_batch(payload: &[u8], mut visit: impl FnMut(i64, Item<'_>)) -> Result<(), CodecError> {
+pub(super) fn read_batch(
+    payload: &[u8],
+    columns: &mut Columns,
+    mut visit: impl FnMut(i64, Item<'_>),
+) -> Result<(), CodecError> {
+    let Columns { ids, times, starts, values } = columns;
+    [&mut *ids, &mut *times, &mut *starts].into_iter().for_each(Vec::clear);
+    values.clear();
     let mut reader = Reader::new(payload);
     let flags = reader.u8()?;
     let dedup = reader.signed()?;
     // Each sample has at least a byte of its id.
     let count = reader.count(payload.len())?;
-    let mut ids = Vec::new();
-    take_deltas(&mut reader, count, &mut ids)?;
-    let mut times = Vec::new();
+    take_deltas(&mut reader, count, ids)?;
     if flags & ONE_TIME != 0 {
         times.resize(count, reader.signed()?);
     } else {
-        take_deltas(&mut reader, count, &mut times)?;
+        take_deltas(&mut reader, count, times)?;
     }
-    let mut starts = Vec::new();
     if flags & STARTS == 0 {
         starts.resize(count, 0);
     } else {
-        take_deltas(&mut reader, count, &mut starts)?;
+        take_deltas(&mut reader, count, starts)?;
     }
-    let mut values = Vec::new();
-    take_values(&mut reader, count, &mut values)?;
-    for (((id, time), start), value) in ids.into_iter().zip(times).zip(starts).zip(values) {
-        visit(dedup, Item::Float { id: id as u64, time, start, value });
+    take_values(&mut reader, count, values)?;
+    for (((id, time), start), value) in ids.iter().zip(times).zip(starts).zip(values) {
+        visit(dedup, Item::Float { id: *id as u64, time: *time, start: *start, value: *value });
     }
     while !reader.is_empty() {
         visit(dedup, read_side(&mut reader)?);
@@ -254,19 +266,28 @@ fn put_values(out: &mut Vec<u8>, values: &[f64]) {
 fn take_values(reader: &mut Reader<'_>, count: usize, out: &mut Vec<f64>) -> Result<(), CodecError> {
     let nibbles = reader.take(count.div_ceil(2))?;
     out.reserve(count);
-    for at in 0..count {
-        let byte = nibbles.get(at / 2).copied().unwrap_or(0);
-        let keep = usize::from(if at % 2 == 0 { byte & 15 } else { byte >> 4 });
+    // The bytes are walked by hand: most values have eight bytes at hand, of which those that are not theirs are masked.
+    let (kept, mut at) = (reader.rest(), 0);
+    for number in 0..count {
+        let byte = nibbles.get(number / 2).copied().unwrap_or(0);
+        let keep = usize::from(if number % 2 == 0 { byte & 15 } else { byte >> 4 });
         if keep > 8 {
             return Err(CodecError("a value has more than eight bytes"));
         }
-        let mut bytes = [0; 8];
-        for (to, from) in bytes.iter_mut().zip(reader.take(keep)?) {
-            *to = *from;
-        }
-        out.push(f64::from_bits(u64::from_be_bytes(bytes)));
+        let bits = match kept.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+            Some(bytes) => u64::from_be_bytes(*bytes),
+            None => {
+                let mut bytes = [0; 8];
+                let rest = kept.get(at..at + keep).ok_or(CodecError("it ends too early"))?;
+                bytes.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                u64::from_be_bytes(bytes)
+            }
+        };
+        let mask = u64::MAX.checked_shl(64 - 8 * keep as u32).unwrap_or(0);
+        out.push(f64::from_bits(bits & mask));
+        at += keep;
     }
-    Ok(())
+    reader.take(at).map(|_| ())
 }
 
 #[cfg(test)]
@@ -294,7 +315,7 @@ mod tests {
         let mut seen = Vec::new();
         let mut side = 0;
         let payload = batch.encode();
-        read_batch(&payload, |dedup, item| {
+        read_batch(&payload, &mut Columns::default(), |dedup, item| {
             assert_eq!(dedup, 1_000);
             match item {
                 Item::Float { id, time, start, value } => seen.push((id, time, start, value.to_bits())),
@@ -307,7 +328,7 @@ mod tests {
         assert_eq!(seen, samples.map(|(id, time, start, value)| (id, time, start, value.to_bits())));
         assert_eq!(side, 2);
         for cut in 0..payload.len() {
-            let _ = read_batch(&payload[..cut], |_, _| {});
+            let _ = read_batch(&payload[..cut], &mut Columns::default(), |_, _| {});
         }
     }
 }

@@ -1,26 +1,35 @@
 //! Brings the store back to where it was: the newest snapshot, then the log behind it.
 //!
-//! What is read goes to shards of its own, while those of the store already take new samples. When all is read, each
-//! restored shard takes the place of its twin and what came meanwhile is appended to it. So readers see nothing of the
-//! log or all of it, appenders and replay never meet, and series of the log come back in the order of the log.
+//! What is read goes to shards of its own (by way of `crew`), while those of the store already take new samples. When
+//! all is read, each restored shard takes the place of its twin and what came meanwhile is appended to it. So readers
+//! see nothing of the log or all of it, appenders and replay never meet, and series of the log come back in the order
+//! of the log.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
 
+use crate::codec::CodecError;
+use crate::codec::bytes::Reader;
 use crate::storage::wal::reader::{Damage, FrameReader};
-use crate::storage::wal::{Step, Wal, snapshot};
+use crate::storage::wal::{Step, Wal, decompressed, snapshot};
 
+use super::columns::Restored;
+use super::crew::{Crew, with_crew};
 use super::deletion::{delete_in, evict_if_empty, read_deletions};
 use super::exemplars::Exemplars;
 use super::metadata::Families;
-use super::record::{BATCH, COLUMNS, DEFINITIONS, DELETIONS, END, put_definition};
+use super::record::{
+    BATCH, COLUMNS, Columns, DEFINITIONS, DELETIONS, END, Item, put_definition, read_batch, read_definitions,
+};
+use super::refs::Refs;
+use super::replayed::{Entry, Replayed};
 use super::series::SeriesRef;
 use super::shard::{Shards, new_shards};
 use super::store::{OpenError, Shared, Store};
-use super::workers::{Gathered, Refs, apply};
 
 /// What a start found in the data folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,9 +51,6 @@ pub struct Recovery {
     pub millis: u64,
 }
 
-/// Payload bytes that are gathered before they are applied.
-const GATHER_BYTES: usize = 4 << 20;
-
 /// Removals that the restored shards are said to have seen: references into the shards before them are stale then.
 const GENERATION: u32 = 1 << 30;
 
@@ -56,12 +62,13 @@ pub(super) struct Restoring<'a> {
     pub families: Families,
 }
 
-/// Maps the names of series in the log to where they live now.
-struct Replay<'a> {
-    head: Restoring<'a>,
+/// The reading of the log.
+struct Replay<'a, 'b> {
+    head: &'a Restoring<'a>,
+    crew: &'a mut Crew<'b>,
     refs: Refs,
     id_max: u64,
-    gathered: Gathered,
+    columns: Columns,
     /// Series that a deletion left nothing of: the log may have more for them.
     emptied: Vec<SeriesRef>,
     recovery: Recovery,
@@ -96,33 +103,16 @@ fn replay(shared: &Shared, wal: &Wal) -> io::Result<Option<Recovery>> {
         exemplars: Exemplars::new(shared.config.exemplar_bytes_max),
         families: Families::new(shared.config.metadata_families_max),
     };
-    let recovery = Recovery::default();
-    let (refs, gathered) = (Refs::default(), Gathered::default());
-    let mut replay = Replay { head, refs, id_max: 0, gathered, emptied: Vec::new(), recovery };
     let snapshots = snapshot::list(&shared.seams.disk, wal.folder())?;
     // A crash between publishing a snapshot and removing the one before leaves two: the newer says it all.
     let newest = snapshots.last().copied();
-    let from = newest.map_or(0, |(number, _)| number);
-    shared.progress.start(&wal.found(from)?, newest);
-    if let Some((number, len)) = newest {
-        replay.recovery.snapshot_bytes = len;
-        replay.read_snapshot(wal, number)?;
-    }
-    let found = wal.replay(from, |step| replay.step(step))?;
-    if shared.progress.is_stopped() {
+    let segments = wal.found(newest.map_or(0, |(number, _)| number))?;
+    shared.progress.start(&segments, newest);
+    let bytes = newest.map_or(0, |(_, len)| len) + segments.iter().map(|(_, len)| len).sum::<u64>();
+    let Some((mut recovery, id_max)) = with_crew(&head, bytes, |crew| Replay::new(&head, crew).read(wal, newest))?
+    else {
         return Ok(None);
-    }
-    replay.apply();
-    for series in &replay.emptied {
-        evict_if_empty(&replay.head.shards, *series);
-    }
-    let recovery = &mut replay.recovery;
-    recovery.segments = found.segments;
-    recovery.frames += found.frames;
-    recovery.frames_lost += found.lost_frames;
-    for (number, damage) in &found.damaged {
-        note_damage(recovery, &format!("segment {number}"), damage);
-    }
+    };
     if recovery.orphans > 0 || recovery.frames_lost > 0 {
         tracing::warn!(
             frames_lost = recovery.frames_lost,
@@ -131,9 +121,7 @@ fn replay(shared: &Shared, wal: &Wal) -> io::Result<Option<Recovery>> {
         );
     }
     // Names of series are never used again, also those that only lost definitions had.
-    shared.next_id.fetch_max(replay.id_max.saturating_add(1), Ordering::Relaxed);
-    let Replay { head, mut recovery, refs, .. } = replay;
-    drop(refs);
+    shared.next_id.fetch_max(id_max.saturating_add(1), Ordering::Relaxed);
     if !shared.log_is_synced.load(Ordering::Relaxed) {
         define_all(&head.shards, wal);
     }
@@ -200,7 +188,44 @@ fn note_damage(recovery: &mut Recovery, place: &str, damage: &Damage) {
     }
 }
 
-impl Replay<'_> {
+impl<'a, 'b> Replay<'a, 'b> {
+    fn new(head: &'a Restoring<'a>, crew: &'a mut Crew<'b>) -> Self {
+        Self {
+            head,
+            crew,
+            refs: Refs::default(),
+            id_max: 0,
+            columns: Columns::default(),
+            emptied: Vec::new(),
+            recovery: Recovery::default(),
+        }
+    }
+
+    /// Reads the snapshot with this number and length, and the segments behind it. Answers what it found and the
+    /// highest name of a series; `None` where the store was closed before the end.
+    fn read(mut self, wal: &Wal, newest: Option<(u64, u64)>) -> io::Result<Option<(Recovery, u64)>> {
+        if let Some((number, len)) = newest {
+            self.recovery.snapshot_bytes = len;
+            self.read_snapshot(wal, number)?;
+        }
+        let found = wal.replay(newest.map_or(0, |(number, _)| number), |step| self.step(step))?;
+        if self.head.shared.progress.is_stopped() {
+            return Ok(None);
+        }
+        self.settle();
+        for series in &self.emptied {
+            evict_if_empty(&self.head.shards, *series);
+        }
+        let recovery = &mut self.recovery;
+        recovery.segments = found.segments;
+        recovery.frames += found.frames;
+        recovery.frames_lost += found.lost_frames;
+        for (number, damage) in &found.damaged {
+            note_damage(recovery, &format!("segment {number}"), damage);
+        }
+        Ok(Some((self.recovery, self.id_max)))
+    }
+
     fn read_snapshot(&mut self, wal: &Wal, number: u64) -> io::Result<()> {
         let shared = self.head.shared;
         let path = snapshot::snapshot_path(wal.folder(), number);
@@ -249,24 +274,103 @@ impl Replay<'_> {
         ControlFlow::Continue(())
     }
 
-    /// Takes a frame; frames of one kind are gathered, to be applied by several threads at once.
     fn frame(&mut self, kind: u8, payload: &[u8]) {
-        if kind == DELETIONS {
-            self.apply();
-            self.delete(payload);
+        let result = match kind {
+            DEFINITIONS => self.definitions(payload),
+            BATCH => self.batch(payload),
+            COLUMNS => self.columns(payload),
+            DELETIONS => {
+                self.settle();
+                self.delete(payload);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = result {
+            self.recovery.frames_lost += 1;
+            tracing::warn!(kind, %error, "a frame of the log cannot be understood");
         }
-        if !matches!(kind, DEFINITIONS | BATCH | COLUMNS) {
-            return;
+    }
+
+    fn definitions(&mut self, payload: &[u8]) -> Result<(), CodecError> {
+        let payload = decompressed(payload).map_err(|_| CodecError("definitions cannot be decompressed"))?;
+        let mut is_new = false;
+        let result = read_definitions(&payload, |id, encoded| {
+            self.id_max = self.id_max.max(id);
+            if self.refs.get(id).is_none() {
+                is_new = true;
+                let shard = self.head.shared.shard_number(xxh3_64(encoded));
+                self.crew.entry(shard, Entry::Definition(id), encoded);
+            }
+        });
+        if is_new {
+            // The next frame may need them.
+            self.settle();
         }
-        if self.gathered.kind != kind {
-            self.apply();
-            self.gathered.kind = kind;
+        result
+    }
+
+    fn batch(&mut self, payload: &[u8]) -> Result<(), CodecError> {
+        let mut columns = std::mem::take(&mut self.columns);
+        let result = read_batch(payload, &mut columns, |dedup, item| self.item(dedup, item));
+        self.columns = columns;
+        result
+    }
+
+    #[inline]
+    fn item(&mut self, dedup: i64, item: Item<'_>) {
+        match item {
+            Item::Float { id, time, start, value } => {
+                if let Some(series) = self.find(id) {
+                    self.crew.float(series, &Replayed { dedup, time, start, value });
+                }
+            }
+            Item::Histogram { id, chunk } => {
+                if let Some(series) = self.find(id) {
+                    self.crew.entry(series.shard as usize, Entry::Histograms(series, dedup), chunk);
+                }
+            }
+            Item::Exemplar { id, exemplar } => {
+                if let Some(series) = self.find(id) {
+                    self.crew.exemplar(series, exemplar);
+                }
+            }
+            Item::Metadata { family, metadata } => {
+                self.head.families.set(family, &metadata);
+            }
         }
-        self.gathered.bytes += payload.len();
-        self.gathered.payloads.push(payload.to_vec());
-        if self.gathered.bytes >= GATHER_BYTES {
-            self.apply();
+    }
+
+    /// The series of an id. One that nobody defined is counted.
+    #[inline]
+    fn find(&mut self, id: u64) -> Option<SeriesRef> {
+        self.id_max = self.id_max.max(id);
+        let found = self.refs.get(id);
+        self.recovery.orphans += u64::from(found.is_none());
+        found
+    }
+
+    fn columns(&mut self, payload: &[u8]) -> Result<(), CodecError> {
+        let mut reader = Reader::new(payload);
+        while !reader.is_empty() {
+            let id = reader.varint()?;
+            let rest = reader.rest();
+            Restored::skip(&mut reader)?;
+            let bytes = rest.get(..rest.len() - reader.rest().len()).unwrap_or(rest);
+            if let Some(series) = self.find(id) {
+                self.crew.entry(series.shard as usize, Entry::Columns(series), bytes);
+            }
         }
+        Ok(())
+    }
+
+    /// Waits until everything that was read is in place.
+    fn settle(&mut self) {
+        let done = self.crew.settle();
+        for (id, reference) in done.defined {
+            self.refs.insert(id, reference);
+        }
+        self.recovery.frames_lost += done.lost;
     }
 
     fn delete(&mut self, payload: &[u8]) {
@@ -280,17 +384,6 @@ impl Replay<'_> {
                 tracing::warn!(%error, "a deletion in the log cannot be understood: its samples may be visible again");
             }
         }
-    }
-
-    fn apply(&mut self) {
-        let gathered = std::mem::take(&mut self.gathered);
-        let done = apply(&self.head, &self.refs, &gathered);
-        for (id, reference) in done.defined {
-            self.refs.insert(id, reference);
-        }
-        self.id_max = self.id_max.max(done.id_max);
-        self.recovery.frames_lost += done.frames_lost;
-        self.recovery.orphans += done.orphans;
     }
 }
 

@@ -32,6 +32,7 @@ use super::newcomers::Newcomers;
 use super::order::Order;
 use super::progress::{Progress, Replaying};
 use super::record::{Batch, DEFINITIONS, put_definition};
+use super::refs::RUN_BITS;
 use super::refusal::Refusal;
 use super::replay::{LastRecovery, Recovery};
 use super::room::Room;
@@ -41,7 +42,6 @@ use super::shard::{Shard, Shards, new_shards};
 use super::stats::Counters;
 use super::upkeep::Upkeep;
 use super::usage::{Asked, Turnover};
-use super::workers::RUN_BITS;
 
 /// The machine, as the store sees it.
 #[derive(Clone, Debug)]
