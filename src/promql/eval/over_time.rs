@@ -11,7 +11,7 @@ use super::error::EvalError;
 use super::notes::{Notes, Operation};
 use super::query::Buffers;
 use super::rates::joined;
-use super::sliding::fold_windows;
+use super::sliding::{fold_runs, fold_windows};
 use super::windows::{Windows, samples_in};
 
 type Done = Result<(), EvalError>;
@@ -261,20 +261,45 @@ pub(super) fn present(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _
 }
 
 pub(super) fn max(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
-    extreme(windows, cells, notes, |best, value| value > best);
+    extreme(windows, cells, notes, f64::NEG_INFINITY, |best, value| value > best);
     Ok(())
 }
 
 pub(super) fn min(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
-    extreme(windows, cells, notes, |best, value| value < best);
+    extreme(windows, cells, notes, f64::INFINITY, |best, value| value < best);
     Ok(())
 }
 
-fn extreme(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, better: impl Fn(f64, f64) -> bool) {
+fn extreme(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, worst: f64, better: impl Fn(f64, f64) -> bool) {
     windows.float_steps(1, notes);
     let values = &windows.floats.values;
     let join = |best: f64, value: f64| if better(best, value) || best.is_nan() { value } else { best };
-    fold_windows(values.len(), windows.float_bounds, |at| values[at], join, |step, best| cells.set_float(step, best));
+    let fold = |run: Range<usize>| extreme_of(&values[run], worst, &better);
+    fold_runs(values.len(), windows.float_bounds, fold, join, |step, best| cells.set_float(step, best));
+}
+
+/// Lanes that are compared side by side: enough that none waits for the one before.
+const LANES: usize = 16;
+
+/// The best of values of which there is at least one; no number only where there is none. Of equals it is the first.
+/// Nothing is better than `worst` is bad.
+fn extreme_of(values: &[f64], worst: f64, better: impl Fn(f64, f64) -> bool) -> f64 {
+    // What is no number is better than nothing, so it never gets in.
+    let pick = |best: f64, value: f64| if better(best, value) { value } else { best };
+    let mut lanes = [worst; LANES];
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    for block in blocks {
+        for (lane, value) in lanes.iter_mut().zip(block) {
+            *lane = pick(*lane, *value);
+        }
+    }
+    let best = lanes.iter().chain(rest).fold(worst, |best, value| pick(best, *value));
+    if best != 0.0 && best != worst {
+        return best;
+    }
+    // Zeros have signs, of which the first counts; and either all are the worst, or none is a number.
+    let join = |best: f64, value: &f64| if better(best, *value) || best.is_nan() { *value } else { best };
+    values.iter().fold(f64::NAN, join)
 }
 
 pub(super) fn time_of_max(windows: &Windows<'_>, cells: &mut Cells, notes: &mut Notes, _: &mut Buffers) -> Done {
@@ -364,6 +389,38 @@ fn time_of_one(
         };
         if let Some(time) = time {
             cells.set_float(step, time as f64 / 1000.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::Rng;
+
+    #[test]
+    fn the_best_of_many_is_that_of_one_after_the_other() {
+        let rng = Rng::from_seed(5);
+        let odd = [f64::NAN, 0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, 1.5, -1.5];
+        for round in 0..4_000 {
+            let kinds = 1 + rng.below(odd.len() as u64);
+            let wide = rng.chance(0.3);
+            let value = || match wide {
+                true => rng.below(1_000) as f64 - 500.0,
+                false => odd[((rng.below(kinds) + round) % odd.len() as u64) as usize],
+            };
+            let values: Vec<f64> = (0..1 + rng.below(70)).map(|_| value()).collect();
+            let naive = |better: fn(f64, f64) -> bool| {
+                values
+                    .iter()
+                    .copied()
+                    .reduce(|best, value| if better(best, value) || best.is_nan() { value } else { best })
+            };
+            let bits = |value: f64| if value.is_nan() { None } else { Some(value.to_bits()) };
+            let (greater, less) = (|best, value| value > best, |best, value| value < best);
+            let (most, least) = (naive(greater).unwrap(), naive(less).unwrap());
+            assert_eq!(bits(extreme_of(&values, f64::NEG_INFINITY, greater)), bits(most), "most of {values:?}");
+            assert_eq!(bits(extreme_of(&values, f64::INFINITY, less)), bits(least), "least of {values:?}");
         }
     }
 }
