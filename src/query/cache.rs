@@ -1,7 +1,9 @@
 //! Results of range queries, kept for the next refresh of the same dashboard.
 //!
 //! A kept result holds for every step before the oldest time that was written since ([`crate::metrics::changes`]), so
-//! a refresh evaluates only its tail, and late data, whenever it comes, takes back exactly what it touches. Only
+//! a refresh evaluates only its tail, and late data, whenever it comes, takes back exactly what it touches. Who asks for
+//! an earlier begin gets the steps before what is kept evaluated, and those after it; of the same query the widest
+//! window that was asked for stays, so that two panels of one query do not push each other out. Only
 //! queries whose value at a step depends on nothing after that step are kept: no `@`, no negative offsets, nothing
 //! `smoothed`, nothing that asks for the range or step of the query.
 //!
@@ -20,7 +22,7 @@ use crate::telemetry::{Counters, Gauges};
 
 static LOOKUPS: Counters<1> = Counters::new(
     "novascope_query_cache_total",
-    "Range queries by what the cache had: all of the answer, its beginning, or nothing; or that it was not asked.",
+    "Range queries by what the cache had: all of the answer, its beginning, another part, or nothing; or that it was not asked.",
     ["result"],
 );
 static BYTES: Gauges<0> = Gauges::new("novascope_query_cache_bytes", "Bytes of kept results.", []);
@@ -35,6 +37,9 @@ const SHARE: usize = 8;
 const SERIES_BYTES: usize = 256;
 const POINT_BYTES: usize = size_of::<(i64, f64)>();
 const HISTOGRAM_BYTES: usize = 512;
+
+/// What is kept in the middle of a window is of use if it is at least one in so many of its steps.
+const SPLIT_SHARE: i64 = 4;
 
 /// What makes two queries the same but for their window.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +99,8 @@ struct Kept {
     /// First and last step, both included.
     start: i64,
     end: i64,
+    /// The widest window that was asked for, in milliseconds: no more is kept.
+    span: i64,
     /// From before the evaluation.
     token: Token,
     series: Arc<Vec<MatrixSeries>>,
@@ -103,15 +110,25 @@ struct Kept {
     used: u64,
 }
 
-/// The beginning of an answer.
+/// A part of an answer.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     /// Ascending by labels, cut to the steps asked for.
     pub series: Vec<MatrixSeries>,
     pub warnings: Vec<String>,
     pub infos: Vec<String>,
-    /// The first step that is still to be evaluated; beyond the end of the window where none is.
-    pub resume: i64,
+    /// First and last step, both included: what lies before and after is still to be evaluated.
+    pub first: i64,
+    pub last: i64,
+}
+
+impl Found {
+    /// The steps of a window that are still to be evaluated, before and after.
+    pub fn missing(&self, window: Window) -> [Option<Window>; 2] {
+        let head = Window { end: self.first.saturating_sub(window.step), ..window };
+        let tail = Window { start: self.last.saturating_add(window.step), ..window };
+        [head, tail].map(|part| Some(part).filter(|part| part.start <= part.end))
+    }
 }
 
 /// Kept results. Clones share them.
@@ -142,67 +159,107 @@ impl Cache {
         LOOKUPS.with(["skipped"]).inc();
     }
 
-    /// The beginning of the answer, as far as it is kept and still holds.
+    /// The part of the answer that is kept and still holds.
     pub fn find(&self, key: &Key, window: Window, changes: &Changes) -> Option<Found> {
         let found = self.find_uncounted(key, window, changes);
-        let result = match &found {
+        let missing = found.as_ref().map(|found| found.missing(window));
+        let result = match missing {
             None => "nothing",
-            Some(found) if found.resume > window.end => "all",
-            Some(_) => "beginning",
+            Some([None, None]) => "all",
+            Some([None, Some(_)]) => "beginning",
+            Some([Some(_), _]) => "part",
         };
         LOOKUPS.with([result]).inc();
         found
     }
 
     fn find_uncounted(&self, key: &Key, window: Window, changes: &Changes) -> Option<Found> {
-        let (series, mut found, last) = {
+        let (series, mut found) = {
             let mut shelf = self.0.lock();
             shelf.clock += 1;
             let used = shelf.clock;
             let kept = shelf.kept.get_mut(key)?;
+            let first = window.start.max(kept.start);
             // The result at a step reads samples up to that step: those before the oldest change are as they were.
             let last = kept.end.min(window.end).min(changes.since(kept.token).saturating_sub(1));
-            if window.start < kept.start || last < window.start {
+            if last < first {
+                return None;
+            }
+            let steps = (last - first) / window.step;
+            let last = first + steps * window.step;
+            let is_split = first > window.start && last < window.end;
+            // Two evaluations read what ranges reach back for twice.
+            if is_split && (last - first).saturating_mul(SPLIT_SHARE) < window.end - window.start {
                 return None;
             }
             kept.used = used;
-            let found =
-                Found { series: Vec::new(), warnings: kept.warnings.clone(), infos: kept.infos.clone(), resume: 0 };
-            (Arc::clone(&kept.series), found, last)
+            let (warnings, infos) = (kept.warnings.clone(), kept.infos.clone());
+            (Arc::clone(&kept.series), Found { series: Vec::new(), warnings, infos, first, last })
         };
-        let steps = (last - window.start) / window.step;
-        let last = window.start + steps * window.step;
-        found.resume = last.saturating_add(window.step);
-        found.series = series.iter().filter_map(|series| cut(series, window.start, last)).collect();
+        found.series = series.iter().filter_map(|series| cut(series, found.first, found.last)).collect();
         Some(found)
     }
 
-    /// Keeps a whole answer. The token of the answer is from before [`Self::find`]: what was found then held for every
-    /// write before it, and the rest was evaluated after it.
-    pub fn keep(&self, key: Key, window: Window, answer: Answer<'_>) {
-        let Answer { series, warnings, infos, samples, was_found, token } = answer;
-        if !was_found && samples < SAMPLES_MIN {
+    /// Keeps a whole answer, and what was kept around it as far as that still holds. The token of the answer is from
+    /// before [`Self::find`]: what was found then held for every write before it, and the rest was evaluated after it.
+    pub fn keep(&self, key: Key, window: Window, answer: Answer<'_>, changes: &Changes) {
+        if !answer.was_found && answer.samples < SAMPLES_MIN {
             return;
         }
-        let bytes = size(series);
-        let mut shelf = self.0.lock();
-        if bytes > shelf.budget / SHARE {
-            return;
-        }
-        shelf.clock += 1;
+        let Answer { series, warnings, infos, token, .. } = answer;
         let steps = (window.end - window.start) / window.step;
-        let kept = Kept {
-            start: window.start,
-            end: window.start + steps * window.step,
+        let (start, end) = (window.start, window.start + steps * window.step);
+        let mut kept = Kept {
+            start,
+            end,
+            span: end - start,
             token,
-            series: Arc::new(series.to_vec()),
+            series: Arc::new(Vec::new()),
             warnings: warnings.to_vec(),
             infos: infos.to_vec(),
-            bytes,
-            used: shelf.clock,
+            bytes: 0,
+            used: 0,
         };
+        let mut shelf = self.0.lock();
+        let around = shelf.kept.get(&key).map(|old| old.around(&mut kept, (window.step, changes)));
+        let [before, after] = around.unwrap_or_default();
+        let own = size(series);
+        kept.bytes = own + size(&before) + size(&after);
+        let limit = shelf.budget / SHARE;
+        if own > limit {
+            return;
+        }
+        if kept.bytes > limit {
+            (kept.start, kept.end, kept.bytes) = (start, end, own);
+            kept.series = Arc::new(series.to_vec());
+        } else {
+            kept.series = Arc::new(join(join(before, series.to_vec()), after));
+        }
+        shelf.clock += 1;
+        kept.used = shelf.clock;
         shelf.insert(key, kept);
         BYTES.get().set(shelf.bytes as f64);
+    }
+}
+
+impl Kept {
+    /// What it has before and after another result of the same query, as far as it holds and joins on; the other takes
+    /// the times and the notes over.
+    fn around(&self, new: &mut Self, (step, changes): (i64, &Changes)) -> [Vec<MatrixSeries>; 2] {
+        let (start, end) = (new.start, new.end);
+        let holds = self.end.min(changes.since(self.token).saturating_sub(1));
+        if self.start > end.saturating_add(step) || holds < start.saturating_sub(step) {
+            return [Vec::new(), Vec::new()];
+        }
+        // The window that was asked for last stays whole; of the rest no more than was asked for at one time.
+        new.span = new.span.max(self.span);
+        let last = holds - (holds - self.start).rem_euclid(step);
+        new.start = start.min(self.start).max(end - new.span);
+        new.end = end.max(last).min(new.start + new.span);
+        new.warnings = join_notes(std::mem::take(&mut new.warnings), &self.warnings);
+        new.infos = join_notes(std::mem::take(&mut new.infos), &self.infos);
+        let part = |from: i64, to: i64| self.series.iter().filter_map(|series| cut(series, from, to)).collect();
+        [part(new.start, start - step), part(end + step, new.end)]
     }
 }
 

@@ -12,7 +12,7 @@ use crate::promql::eval::{
     self, ErrorKind, EvalError, MatrixSeries, Outcome, Pool, QueryOptions, QueryValue, Stats, Window,
 };
 use crate::promql::parse::{ParseError, parse};
-use crate::query::cache::{Answer, Cache, Key, join, join_notes};
+use crate::query::cache::{Answer, Cache, Found, Key, join, join_notes};
 use crate::query::config::{Config, cores};
 use crate::query::error::QueryError;
 use crate::query::{Job, Queries, Run, quick};
@@ -166,36 +166,24 @@ impl Work {
         let Request { query, expr, window, .. } = &self.request;
         let changes = self.store.changes();
         let token = changes.token();
-        let mut found = self.cache.find(&key, *window, changes);
-        let rest = Window { start: found.as_ref().map_or(window.start, |found| found.resume), ..*window };
-        let mut outcome = if rest.start > rest.end {
-            Outcome {
-                value: QueryValue::Matrix(Vec::new()),
-                warnings: Vec::new(),
-                infos: Vec::new(),
-                stats: Stats::default(),
-                steps: None,
-                explained: None,
+        let evaluate = |part: Window| eval::range(self.store.as_ref(), query, expr, part, options);
+        let found = self.cache.find(&key, *window, changes);
+        let was_found = found.is_some();
+        let (outcome, is_new) = match found {
+            None => (evaluate(*window)?, true),
+            Some(found) => {
+                let missing = found.missing(*window);
+                let [head, tail] = missing.map(|part| part.map(evaluate).transpose());
+                (completed(found, [head?, tail?]), missing.iter().any(Option::is_some))
             }
-        } else {
-            eval::range(self.store.as_ref(), query, expr, rest, options)?
         };
-        let QueryValue::Matrix(mut series) = outcome.value else { return Ok(outcome) };
-        if let Some(found) = &mut found {
-            series = join(std::mem::take(&mut found.series), series);
-            outcome.warnings = join_notes(std::mem::take(&mut found.warnings), &outcome.warnings);
-            outcome.infos = join_notes(std::mem::take(&mut found.infos), &outcome.infos);
+        if let QueryValue::Matrix(series) = &outcome.value
+            && is_new
+        {
+            let Outcome { warnings, infos, stats, .. } = &outcome;
+            let answer = Answer { series, warnings, infos, samples: stats.samples, was_found, token };
+            self.cache.keep(key, *window, answer, changes);
         }
-        let answer = Answer {
-            series: &series,
-            warnings: &outcome.warnings,
-            infos: &outcome.infos,
-            samples: outcome.stats.samples,
-            was_found: found.is_some(),
-            token,
-        };
-        self.cache.keep(key, *window, answer);
-        outcome.value = QueryValue::Matrix(series);
         Ok(outcome)
     }
 
@@ -215,6 +203,24 @@ impl Work {
             common: None,
         }
     }
+}
+
+/// What was found with what was evaluated before and after it.
+fn completed(found: Found, parts: [Option<Outcome>; 2]) -> Outcome {
+    let Found { mut series, mut warnings, mut infos, .. } = found;
+    let mut stats = Stats::default();
+    for (part, is_head) in parts.into_iter().zip([true, false]) {
+        let Some(part) = part else { continue };
+        if let QueryValue::Matrix(own) = part.value {
+            series = if is_head { join(own, series) } else { join(series, own) };
+        }
+        warnings = join_notes(warnings, &part.warnings);
+        infos = join_notes(infos, &part.infos);
+        stats.series = stats.series.max(part.stats.series);
+        stats.samples += part.stats.samples;
+        stats.peak_samples = stats.peak_samples.max(part.stats.peak_samples);
+    }
+    Outcome { value: QueryValue::Matrix(series), warnings, infos, stats, steps: None, explained: None }
 }
 
 impl From<EvalError> for QueryError {

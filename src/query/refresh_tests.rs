@@ -171,6 +171,42 @@ async fn a_refresh_reads_the_tail_and_late_data_takes_back_only_what_it_touches(
     assert!(read(10_000, true).await > 2_900, "who does not want the cache does not get it");
 }
 
+/// Two panels of one query, one of them longer, and someone who scrolls back: what lies before the kept window had taken
+/// the whole evaluation anew.
+#[tokio::test]
+async fn an_earlier_begin_reads_only_what_lies_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _hand) = store(folder.path());
+    let queries = Queries::new(Clock::real(), Tasks::default(), Config::default());
+    let rising = |from: i64, to: i64| (from..to).map(|at| (NOW + at * 1_000, at as f64)).collect::<Vec<_>>();
+    append(&store, 1, &rising(-7_200, 0));
+    let read = async |from: i64, to: i64| {
+        let window = Window { start: NOW + from * 1_000, end: NOW + to * 1_000, step: 10_000 };
+        let [cached, scratch] = [false, true]
+            .map(|nocache| ask(&queries, &store, Asked { query: "rate(x[1m])", window, lookback: None, nocache }));
+        let (cached, scratch) = (cached.await, scratch.await);
+        assert_eq!(format!("{:?}", cached.value), format!("{:?}", scratch.value), "{window:?}");
+        cached.stats.samples
+    };
+    assert!(read(-3_000, 0).await > 3_000);
+    let head = read(-6_000, 0).await;
+    assert!((3_000..3_200).contains(&head), "{head} samples for the first half");
+    // The short panel took nothing away, and neither did the long one.
+    assert_eq!((read(-3_000, 0).await, read(-6_000, 0).await), (0, 0));
+    append(&store, 1, &rising(0, 20));
+    let tail = read(-2_980, 20).await;
+    assert!((1..=400).contains(&tail), "{tail} samples for two new steps");
+    assert_eq!(read(-5_980, 20).await, 0, "the tail is known to the long panel too");
+    // Back in time, in the middle, and beyond both ends.
+    assert!((500..700).contains(&read(-6_500, -1_000).await), "only what lies before");
+    assert!((600..900).contains(&read(-6_600, 20).await), "what was asked for last is what is kept");
+    let both = read(-6_800, 20).await;
+    assert!((200..400).contains(&both), "{both} samples");
+    append(&store, 2, &[(NOW - 3_000_500, 1.0)]);
+    let behind = read(-6_800, 20).await;
+    assert!((3_000..3_300).contains(&behind), "{behind} samples behind a late one");
+}
+
 #[tokio::test]
 async fn kept_results_stay_within_their_budget() {
     let folder = tempfile::tempdir().unwrap();
