@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -24,10 +25,17 @@ const SLACK_MS: i64 = 900_000;
 /// Chunks of flushable windows take at most this many bytes before they are flushed whatever the time.
 const BACKLOG_BYTES_MAX: u64 = 32 << 20;
 
-/// What came for windows that were flushed before, as after an import, is flushed when it takes this many bytes, once so
-/// many seconds have gone by since the flush before.
-const BACKLOG_BYTES_MIN: u64 = 1 << 20;
+/// What came for windows that were flushed before, as after an import, is flushed when it takes this many bytes, once
+/// nothing more comes or so many seconds have gone by since the flush before.
+pub(super) const BACKLOG_BYTES_MIN: u64 = 1 << 20;
 const AGAIN_AFTER_SECS: u32 = 20;
+
+/// Jobs that are done in one round: as many as take this long together, and one. So what an import has left is merged and
+/// rolled up in some rounds, at less than half a core.
+const ROUND_OF_JOBS: Duration = Duration::from_millis(300);
+
+/// However short they are.
+const JOBS_MAX: usize = 16;
 
 /// Where a flush stands.
 #[derive(Debug, Default)]
@@ -92,7 +100,7 @@ impl Shared {
             || (heap_bytes > 0 && (self.is_log_too_large() || self.is_pressed.load(Ordering::Relaxed)));
         let before = if is_full { self.now_bounds().0 } else { before };
         self.recount();
-        let rested = self.uptime_secs().saturating_sub(state.copied_at) >= AGAIN_AFTER_SECS;
+        let rested = self.has_settled() || self.uptime_secs().saturating_sub(state.copied_at) >= AGAIN_AFTER_SECS;
         let is_much = backlog >= if rested { BACKLOG_BYTES_MIN } else { BACKLOG_BYTES_MAX };
         if !(is_new || is_full || is_much) || !self.fits_size(0) {
             return;
@@ -233,16 +241,29 @@ impl Shared {
         Policy { bytes_max: self.blocks_bytes_max(), ..self.config.policy(self.now_bounds().0) }
     }
 
-    /// Merges, rolls up or expires blocks, one job at a time. A wall clock that jumped ahead makes nothing go: the clock
+    /// Merges, rolls up or expires blocks, some jobs a round. A wall clock that jumped ahead makes nothing go: the clock
     /// that is behind decides.
-    pub(super) fn block_job_if_due(&self) {
+    pub(super) fn block_jobs_if_due(&self) {
         let Some(blocks) = &self.blocks else { return };
+        let began = self.seams.clock.monotonic();
+        for _ in 0..JOBS_MAX {
+            if !self.block_job(blocks) || self.seams.clock.monotonic().saturating_sub(began) >= ROUND_OF_JOBS {
+                return;
+            }
+            if let Some(wal) = &self.wal {
+                wal.tick(self.seams.clock.monotonic());
+            }
+        }
+    }
+
+    /// Does the next job; false where none is due or it came to nothing.
+    fn block_job(&self, blocks: &Blocks) -> bool {
         self.recount();
         let _work = self.block_work.lock();
-        let Some(job) = blocks.next_job(&self.policy()) else { return };
+        let Some(job) = blocks.next_job(&self.policy()) else { return false };
         if !self.has_room_for(job.bytes(&blocks.version())) {
             // Small blocks cost speed; a full disk costs samples.
-            return;
+            return false;
         }
         match job.run(blocks, self.seams.clock.now()) {
             Ok(done) => {
@@ -250,8 +271,12 @@ impl Shared {
                     self.changes.note(corrected);
                 }
                 tracing::debug!(?done, "blocks merged or expired");
+                true
             }
-            Err(error) => tracing::warn!(%error, "cannot merge or expire blocks"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot merge or expire blocks");
+                false
+            }
         }
     }
 }

@@ -260,7 +260,7 @@ impl Store {
         self.shared.snapshot_if_due();
         self.shared.walk_if_due();
         self.shared.flush_if_due();
-        self.shared.block_job_if_due();
+        self.shared.block_jobs_if_due();
     }
 
     /// Moves everything that is in memory into blocks, where it is smallest. Takes as long as encoding it all does.

@@ -1,8 +1,9 @@
 //! What the store does by time: expiry, sealing, snapshots.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::flush::BACKLOG_BYTES_MIN;
 use super::snapshot;
 use super::store::Shared;
 
@@ -16,6 +17,8 @@ pub(super) struct Upkeep {
     /// Bytes that the log had been given at the last look, and when they were last other ones.
     logged: AtomicU64,
     logged_at: AtomicU64,
+    /// What was to be flushed at the last walk stayed as it was since the one before: nobody adds to it.
+    has_settled: AtomicBool,
 }
 
 /// Milliseconds without a write after which a snapshot disturbs nobody.
@@ -24,8 +27,9 @@ const QUIET: u64 = 5_000;
 /// Log bytes that are worth a snapshot then.
 const QUIET_BYTES_MIN: u64 = 4 << 20;
 
-/// Milliseconds between walks over all series.
+/// Milliseconds between walks over all series; and while there is something to flush, so that the end of an import shows.
 const WALK_EVERY: u64 = 15_000;
+const WALK_SOON: u64 = 5_000;
 
 /// Milliseconds after a failed snapshot before the next.
 const SNAPSHOT_RETRY: u64 = 10_000;
@@ -120,7 +124,16 @@ impl Shared {
             }
         }
         self.heap_bytes.store(heap_bytes, Ordering::Relaxed);
-        self.backlog.store(backlog, Ordering::Relaxed);
+        let before = self.backlog.swap(backlog, Ordering::Relaxed);
+        self.upkeep.has_settled.store(before == backlog, Ordering::Relaxed);
+        if backlog >= BACKLOG_BYTES_MIN {
+            self.upkeep.next_walk.store(now + WALK_SOON, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether what is to be flushed has come to an end, as an import has that is over.
+    pub(super) fn has_settled(&self) -> bool {
+        self.upkeep.has_settled.load(Ordering::Relaxed)
     }
 
     fn walk_series(&self, shard: &mut super::shard::Shard, slot: u32, oldest: Option<i64>) {

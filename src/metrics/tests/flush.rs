@@ -134,3 +134,33 @@ fn a_second_flush_writes_nothing_that_the_first_has_written() {
     store.flush().unwrap();
     assert_eq!((samples(&store), read(&store, "a", 0, NOW).last()), (603, Some(&(NOW - 499_500, 2.0))));
 }
+
+/// An import of a day had to wait for twenty seconds, and then a second for each job: a dashboard over the week read most
+/// of it from memory for a minute and more.
+#[test]
+fn an_import_that_is_over_is_in_blocks_and_rolled_up_within_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, clock) = open_at(folder.path(), START + 72 * 3_600_000);
+    let second = || {
+        clock.advance(Duration::from_secs(1));
+        store.maintain();
+    };
+    // The first flush of a life comes at once: this is one of the later ones.
+    append(&store, "old", &samples(START, 10));
+    (0..40).for_each(|_| second());
+    let rng = Rng::from_seed(8);
+    for job in ["a", "b", "c", "d"] {
+        // Values of which nothing can be saved.
+        let noise: Vec<_> = (0..50_000).map(|at| (START + at * 2_000, rng.next_u64() as f64)).collect();
+        append(&store, job, &noise);
+    }
+    let in_memory = store.stats(1).samples;
+    assert!(in_memory > 190_000);
+    (0..12).for_each(|_| second());
+    assert!(store.stats(1).samples < in_memory / 20, "{} samples are still in memory", store.stats(1).samples);
+    let version = store.blocks().unwrap().version();
+    let of = |resolution: i64| version.blocks().iter().filter(move |block| block.meta().resolution == resolution);
+    let rolled: u64 = of(60_000).map(|block| block.meta().samples).sum();
+    let [raw, tiers] = [0, 60_000].map(|resolution| of(resolution).count());
+    assert!(raw <= 12 && tiers + 1 >= raw && rolled > 6_000, "{raw} blocks of samples, {tiers} of {rolled} windows");
+}
