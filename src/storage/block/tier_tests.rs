@@ -107,6 +107,13 @@ fn wide_windows_are_made_at_once_and_narrow_ones_before_raw_samples_go() {
     let soon = policy(vec![class(None, T + WINDOW_MS, [T, T])]);
     work(&blocks, &soon);
     assert!(resolutions(&blocks).contains(&10_000));
+    // Steps that lie beside whole minutes are answered from them, beside the samples too.
+    let aside = (T + 10_001, T + WINDOW_MS - 50_000);
+    let beside = Asked { shape: Shape::Sum, grid: 10_000, inner: 0 };
+    let (rolled, _) = read(&blocks, Wanted { mint: aside.0, maxt: aside.1, asked: beside });
+    let (samples, _) = read(&blocks, Wanted::raw(aside.0, aside.1));
+    assert_eq!((rolled[0].1.len(), samples[0].1.len()), (714, 7_140));
+    assert_eq!(total(&rolled[0].1), total(&samples[0].1));
     let over = policy(vec![class(None, T + 3 * DAY, [T, T])]);
     work(&blocks, &over);
     assert!(!resolutions(&blocks).contains(&0));
