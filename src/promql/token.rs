@@ -91,12 +91,13 @@ impl Token {
     }
 }
 
-/// Quoted, and cut after ten characters.
+/// Quoted, and cut after ten characters where it has more than ten bytes, as Prometheus does.
 fn quote_start(word: &str) -> String {
-    match word.char_indices().nth(10) {
-        Some((end, _)) => format!("{}...", quote_str(word.get(..end).unwrap_or_default())),
-        None => quote_str(word),
+    if word.len() <= 10 {
+        return quote_str(word);
     }
+    let end = word.char_indices().nth(10).map_or(word.len(), |(end, _)| end);
+    format!("{}...", quote_str(word.get(..end).unwrap_or_default()))
 }
 
 /// What a word means where keywords are known.

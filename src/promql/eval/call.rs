@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use crate::model::histogram::Histogram;
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::matcher::{MatchOp, Matcher};
@@ -403,14 +405,15 @@ impl<'q> Evaluator<'q> {
         let histograms = Histograms::new(self.query, vector, (frame, arg.span), notes)?;
         let series = match (call.function, &scalars[..]) {
             ("histogram_fraction", [lower, upper]) => histograms.fractions(lower, upper, notes),
-            ("histogram_quantile", [quantiles]) => histograms.quantiles(quantiles, (None, true), notes)?,
-            (_, many) => {
+            (function, many) => {
                 let label: Arc<str> = texts(call).first().copied().unwrap_or("quantile").into();
-                let mut series = Vec::new();
+                let label = Some(&label).filter(|_| function == "histogram_quantiles");
+                // One quantile twice would be one series twice.
+                let mut results = IndexMap::new();
                 for (at, quantiles) in many.iter().enumerate() {
-                    series.extend(histograms.quantiles(quantiles, (Some(&label), at == 0), notes)?);
+                    histograms.quantiles(quantiles, (label, at == 0), &mut results, notes)?;
                 }
-                series
+                classic::as_series(results)
             }
         };
         classic::vector(self.query, series)

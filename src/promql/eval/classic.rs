@@ -102,18 +102,18 @@ impl Histograms {
         }
     }
 
-    /// The quantile at each step; `label` adds the quantile under that name.
+    /// Adds the quantile at each step; `label` adds the quantile under that name.
     pub(super) fn quantiles(
         &self,
         quantiles: &[f64],
         (label, is_first): (Option<&Arc<str>>, bool),
+        results: &mut IndexMap<Labels, Cells>,
         notes: &mut Notes,
-    ) -> Result<Vec<Series>, EvalError> {
+    ) -> Result<(), EvalError> {
         let labelled = |labels: &Labels, q: f64| match label {
             Some(label) => labels.to_builder().set(label, &open_metrics(q)).build(),
             None => labels.clone(),
         };
-        let mut results: IndexMap<Labels, Cells> = IndexMap::new();
         let steps = self.frame.steps;
         for series in &self.native {
             let metric = series.labels.metric_name();
@@ -158,7 +158,7 @@ impl Histograms {
                 set_once(&mut results[index], step, value)?;
             }
         }
-        Ok(as_series(results))
+        Ok(())
     }
 
     /// The share of observations between two values at each step.
@@ -200,7 +200,7 @@ fn set_once(cells: &mut Cells, step: usize, value: f64) -> Result<(), EvalError>
 }
 
 /// Results lose the name of the metric.
-fn as_series(results: IndexMap<Labels, Cells>) -> Vec<Series> {
+pub(super) fn as_series(results: IndexMap<Labels, Cells>) -> Vec<Series> {
     results.into_iter().map(|(labels, cells)| Series { labels, drop_name: true, cells }).collect()
 }
 

@@ -474,7 +474,9 @@ fn raw_series(
 /// Tells of quantiles beyond 0 and 1.
 fn check_quantiles(values: &[f64], param: &Plan, notes: &mut Notes) {
     if values.iter().any(|value| value.is_nan()) {
+        // Prometheus compares with it, which leaves neither a greatest nor a least.
         notes.invalid_quantile(f64::NAN, param.span);
+        return;
     }
     let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let min = values.iter().copied().fold(f64::INFINITY, f64::min);

@@ -2,12 +2,13 @@
 
 use std::cmp::Ordering;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
+use smallvec::SmallVec;
 
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::re2::Pattern;
 
-use super::cells::Series;
+use super::cells::{Bits, Series};
 use super::error::EvalError;
 use super::query::Query;
 use super::vector::Ready;
@@ -80,39 +81,46 @@ pub(super) enum Both {
 
 /// Joins series that have the same labels. They may not have samples of the same kind at the same step.
 pub(super) fn merge_equal(series: Vec<Series>, both: Both) -> Result<Vec<Series>, EvalError> {
-    let mut known: HashMap<Labels, usize, foldhash::fast::FixedState> = HashMap::default();
-    let distinct =
-        series.iter().enumerate().all(|(index, series)| known.insert(series.labels.clone(), index).is_none());
+    let mut known: HashSet<&Labels, foldhash::fast::FixedState> = HashSet::default();
+    let distinct = series.iter().all(|series| known.insert(&series.labels));
+    drop(known);
     if distinct {
         return Ok(series);
     }
-    known.clear();
+    // Of each label set the series that could not become one: of three or more each meets all of them.
+    let mut places: HashMap<Labels, SmallVec<[usize; 2]>, foldhash::fast::FixedState> = HashMap::default();
     let mut merged: Vec<Series> = Vec::with_capacity(series.len());
     for series in series {
-        let next = merged.len();
-        let index = *known.entry(series.labels.clone()).or_insert(next);
-        if index == next {
+        let places = places.entry(series.labels.clone()).or_default();
+        let present = series.cells.present();
+        let meets = |at: &usize| merged[*at].cells.present().first_common(&present).is_some();
+        let refused = |at: &usize| both == Both::Refused || merged[*at].cells.shares_kind(&series.cells);
+        if places.iter().any(|at| meets(at) && refused(at)) {
+            return Err(EvalError::same_labels());
+        }
+        let Some(free) = places.iter().copied().find(|at| !meets(at)) else {
+            places.push(merged.len());
             merged.push(series);
             continue;
-        }
-        let target = &mut merged[index];
-        let (present, other) = (target.cells.present(), series.cells.present());
-        if present.first_common(&other).is_some() {
-            if both == Both::Refused || target.cells.shares_kind(&series.cells) {
-                return Err(EvalError::same_labels());
-            }
-            if both == Both::Apart {
-                merged.push(series);
-                continue;
-            }
-            target.cells.overlay_histograms(&series.cells);
-            continue;
-        }
+        };
+        let target = &mut merged[free];
         // The one that comes first in time says whether the name goes.
-        if other.first() < present.first() {
+        if present.first() < target.cells.present().first() {
             target.drop_name = series.drop_name;
         }
         target.cells.overlay(&series.cells);
+    }
+    if both == Both::Histogram {
+        let mut gone = Bits::none(merged.len());
+        for apart in places.values().filter(|places| places.len() > 1) {
+            for other in apart.iter().skip(1) {
+                let cells = std::mem::take(&mut merged[*other].cells);
+                merged[apart[0]].cells.overlay_histograms(&cells);
+                gone.set(*other);
+            }
+        }
+        let mut place = 0..;
+        merged.retain(|_| place.next().is_some_and(|at| !gone.get(at)));
     }
     Ok(merged)
 }

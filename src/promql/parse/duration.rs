@@ -145,12 +145,24 @@ impl Parser<'_> {
         if !self.accept(TokenKind::RightParen) {
             return Err(self.unexpected(place));
         }
-        Ok(DurationNode { kind, span: self.span_from(token.start) })
+        Ok(DurationNode { span: told(&kind, self.span_from(token.start)), kind })
     }
 
     fn open_call(&mut self, place: Place) -> Result<(), ParseError> {
         self.advance();
         if self.accept(TokenKind::LeftParen) { Ok(()) } else { Err(self.unexpected(place)) }
+    }
+}
+
+/// The part of the text that errors name: of parentheses and of `max_of(…)` Prometheus tells what stands in them.
+fn told(kind: &DurationKind, whole: Span) -> Span {
+    match kind {
+        DurationKind::Paren(inner) if matches!(inner.kind, DurationKind::Number(_)) => {
+            Span { end: inner.span.end, ..whole }
+        }
+        DurationKind::Paren(inner) => inner.span,
+        DurationKind::MinOf(first, second) | DurationKind::MaxOf(first, second) => first.span.to(second.span),
+        _ => whole,
     }
 }
 

@@ -2,6 +2,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use crate::promql::ast::{DurationExpr, ExprKind};
 use crate::promql::parse::{MAX_DEPTH, MAX_NESTING, ParseError, parse, parse_selector};
 
 fn corpora() -> &'static Path {
@@ -104,6 +105,29 @@ fn positions_count_lines() {
     );
     assert_eq!(fault("").to_string(), "unknown position: parse error: no expression found in input");
     assert_eq!(fault(" # nothing").to_string(), "1:1: parse error: no expression found in input");
+}
+
+/// As Prometheus 3.14 answers; letters of more than one byte count by bytes, and are cut by letters.
+#[test]
+fn words_in_errors_are_cut_as_prometheus_cuts_them() {
+    let of = |query: &str| fault(query).message;
+    assert_eq!(of("sum(a)\"gr\u{f6}\u{df}e.m\""), "unexpected string \"\\\"gr\u{f6}\u{df}e.m\\\"\"...");
+    assert_eq!(of("sum(a)\"abcdefgh\""), "unexpected string \"\\\"abcdefgh\\\"\"");
+}
+
+#[test]
+fn durations_are_told_without_their_parentheses() {
+    let told = |range: &str| {
+        let query = format!("x[{range}]");
+        let ExprKind::Matrix(matrix) = parse(&query).unwrap().kind else { panic!("{query} is a range") };
+        let DurationExpr::Computed(node) = matrix.range else { panic!("{range} is computed") };
+        query[node.span.start as usize..node.span.end as usize].to_owned()
+    };
+    assert_eq!(told("(1m * 2)"), "1m * 2");
+    assert_eq!(told("(1m * 2) ^ 3"), "1m * 2) ^ 3");
+    assert_eq!(told("max_of(1m, (2m))"), "1m, (2m");
+    assert_eq!(told("(1m)"), "(1m");
+    assert_eq!(told("step()"), "step()");
 }
 
 #[test]
