@@ -7,7 +7,8 @@
 //! Windows of version 2 include their start, those of version 3 do not, and the extrapolation near 0 differs: for
 //! version 2 samples lie between the times that queries look at, and counters are far from 0, so that neither shows.
 //!
-//! `NOVASCOPE_SEED` chooses other samples and queries, `NOVASCOPE_QUERIES` how many.
+//! `NOVASCOPE_SEED` chooses other samples and queries, `NOVASCOPE_QUERIES` how many; `NOVASCOPE_ASK` has queries of one's
+//! own, with `;` between, to see both answers.
 
 use crate::answer::{Asked, Verdict, compare};
 use crate::generate::{Dice, Kinds, samples};
@@ -27,6 +28,26 @@ const SHOWN_MAX: usize = 25;
 
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// A query with a part of it left out or doubled, as typing errors are.
+fn garbled(dice: &mut Dice, query: &str) -> String {
+    let letters: Vec<char> = query.chars().collect();
+    let from = dice.below(letters.len() as u64) as usize;
+    let to = (from + 1 + dice.below(4) as usize).min(letters.len());
+    let part = if dice.once_in(3) { &letters[from..to] } else { &[] };
+    letters[..from].iter().chain(part).chain(part).chain(&letters[to..]).collect()
+}
+
+/// Both answers, side by side, to be looked at.
+fn show(query: &str, theirs: &Prometheus, ours: &Novascope) {
+    for step in [0, 2 * TICK] {
+        let window = Window { start: 60 * TICK, end: 66 * TICK, step };
+        for (name, answer) in [("theirs", theirs.ask(query, window)), ("ours", ours.ask(query, window))] {
+            let samples = &answer["data"]["stats"]["samples"]["samplesReadPerStep"];
+            println!("{query} by {step}, {name}: {} {} read {samples}", answer["error"], answer["data"]["result"]);
+        }
+    }
 }
 
 #[test]
@@ -49,10 +70,17 @@ fn a_real_prometheus_gives_the_same() {
         theirs.write(load.headers, body);
         ours.write(load.headers, body);
     }
+    if let Ok(texts) = std::env::var("NOVASCOPE_ASK") {
+        texts.split(';').for_each(|query| show(query, &theirs, &ours));
+        return;
+    }
     let queries = number("NOVASCOPE_QUERIES", 600);
     let (mut same, mut skipped, mut wrong) = (0, 0, Vec::new());
     for _ in 0..queries {
-        let query = Writer { dice: &mut dice, tick: TICK, newest, window: newest, phase }.vector(3);
+        let mut query = Writer { dice: &mut dice, tick: TICK, newest, window: newest, phase }.vector(3);
+        if newest && dice.once_in(25) {
+            query = garbled(&mut dice, &query);
+        }
         let step = TICK * (1 + dice.below(4) as i64);
         let start = 60 * TICK + phase;
         let window = Window { start, end: start + 40 * step, step: if dice.once_in(4) { 0 } else { step } };

@@ -56,6 +56,8 @@ pub(crate) fn samples(dice: &mut Dice, ticks: i64, tick: i64, kinds: Kinds) -> S
         let floor = if kinds.exotic { 0.0 } else { 1e5 };
         let mut value = dice.below(100) as f64 + if name == "a_total" { floor * 2.0 } else { 0.0 };
         let (jitters, started) = (dice.once_in(3), dice.once_in(3));
+        // Counters whose starts are known, each from its reset on; and some whose samples say so now and then only.
+        let mut began = if kinds.exotic && name == "a_total" && dice.once_in(2) { -tick / 3 } else { i64::MIN };
         for at in 0..ticks {
             if dice.once_in(12) {
                 continue;
@@ -63,6 +65,7 @@ pub(crate) fn samples(dice: &mut Dice, ticks: i64, tick: i64, kinds: Kinds) -> S
             let time = at * tick + if jitters { dice.below(tick as u64 / 500) as i64 * 250 } else { 0 };
             value = match name {
                 "a_total" if dice.once_in(40) => {
+                    began = if began > i64::MIN { time - tick / 4 } else { began };
                     (value / 2.0).floor().max(floor).min(value) * f64::from(u8::from(floor > 0.0))
                         + dice.below(5) as f64
                 }
@@ -76,8 +79,11 @@ pub(crate) fn samples(dice: &mut Dice, ticks: i64, tick: i64, kinds: Kinds) -> S
                 2 if kinds.exotic => STALE_NAN,
                 _ => value,
             };
-            let start =
-                if kinds.exotic && started && name == "a_total" && dice.once_in(4) { time - tick / 2 } else { 0 };
+            let start = match began {
+                i64::MIN if kinds.exotic && started && name == "a_total" && dice.once_in(4) => time - tick / 2,
+                i64::MIN => 0,
+                began => began,
+            };
             store.float(&labels, time, start, special);
         }
     }
@@ -86,8 +92,81 @@ pub(crate) fn samples(dice: &mut Dice, ticks: i64, tick: i64, kinds: Kinds) -> S
         native(dice, &mut store, ticks, tick);
         custom(dice, &mut store, ticks, tick);
         info(dice, &mut store, ticks, tick);
+        changing(dice, &mut store, ticks, tick);
+        named_in_utf8(dice, &mut store, ticks, tick);
     }
     store
+}
+
+/// Series that are floats for a while and histograms for another, and histograms whose layout changes.
+fn changing(dice: &mut Dice, store: &mut Store, ticks: i64, tick: i64) {
+    let bounds: [Arc<[f64]>; 2] = [Arc::from([0.1, 0.5, 1.0, 5.0]), Arc::from([0.1, 1.0, 5.0, 9.0])];
+    for index in ["0", "1", "2"] {
+        let [mixed, zeros, custom, classic] = ["m", "hz", "nc", "l_bucket"]
+            .map(|name| Labels::from_pairs([("__name__", name), ("g", "x"), ("i", index)]));
+        let (mut counts, mut is_float, mut schema, mut threshold, mut layout) = ([0.0; 8], true, 1, 0.001, 0);
+        let mut began = 0;
+        for at in 0..ticks {
+            let time = at * tick;
+            if dice.once_in(60) {
+                counts.fill(0.0);
+                began = time - tick / 2;
+            }
+            is_float ^= dice.once_in(9);
+            schema = if dice.once_in(40) { dice.below(4) as i8 - 1 } else { schema };
+            threshold = if dice.once_in(40) { [0.001, 0.01, 0.3][dice.below(3) as usize] } else { threshold };
+            layout ^= usize::from(dice.once_in(30));
+            counts.iter_mut().for_each(|count| *count += dice.below(4) as f64);
+            let count: f64 = counts.iter().sum();
+            let exponential = Histogram {
+                schema,
+                zero_threshold: threshold,
+                zero_count: counts[0],
+                count,
+                sum: count * 0.5,
+                positive_spans: vec![Span { offset: 0, length: 3 }, Span { offset: 2, length: 1 }],
+                positive_buckets: counts[1..5].to_vec(),
+                negative_spans: vec![Span { offset: 1, length: 3 }],
+                negative_buckets: counts[5..].to_vec(),
+                ..Histogram::default()
+            };
+            let own: f64 = counts[..5].iter().sum();
+            let with_bounds = Histogram {
+                schema: CUSTOM_BUCKETS_SCHEMA,
+                count: own,
+                sum: own * 0.75,
+                positive_spans: vec![Span { offset: 0, length: 5 }],
+                positive_buckets: counts[..5].to_vec(),
+                custom_values: bounds[layout].clone(),
+                ..Histogram::default()
+            };
+            let [exponential, with_bounds] = [exponential, with_bounds].map(Arc::new);
+            if is_float {
+                store.float(&mixed, time, 0, counts[1]);
+            } else {
+                store.histogram(&mixed, time, 0, exponential.clone());
+            }
+            if index == "2" {
+                // Beside the classic ones of the same name.
+                store.histogram(&classic, time, 0, with_bounds.clone());
+            }
+            if !dice.once_in(12) {
+                store.histogram(&zeros, time, if index == "1" { began } else { 0 }, exponential);
+                store.histogram(&custom, time, 0, with_bounds);
+            }
+        }
+    }
+}
+
+fn named_in_utf8(dice: &mut Dice, store: &mut Store, ticks: i64, tick: i64) {
+    for index in ["0", "1"] {
+        let pairs =
+            [("__name__", "gr\u{f6}\u{df}e.m"), ("i", index), ("l\u{e4}.bel", ["x y", "z"][usize::from(index == "1")])];
+        let labels = Labels::from_pairs(pairs);
+        (0..ticks).filter(|_| !dice.once_in(12)).collect::<Vec<_>>().into_iter().for_each(|at| {
+            store.float(&labels, at * tick, 0, dice.below(500) as f64 / 8.0);
+        });
+    }
 }
 
 fn classic(dice: &mut Dice, store: &mut Store, (ticks, tick): (i64, i64), exotic: bool) {
@@ -126,7 +205,7 @@ fn native(dice: &mut Dice, store: &mut Store, ticks: i64, tick: i64) {
                 ..Histogram::default()
             };
             if !dice.once_in(10) {
-                store.histogram(&labels, at * tick, Arc::new(histogram));
+                store.histogram(&labels, at * tick, 0, Arc::new(histogram));
             }
         }
     }
@@ -156,7 +235,7 @@ fn custom(dice: &mut Dice, store: &mut Store, ticks: i64, tick: i64) {
                 ..Histogram::default()
             };
             if !dice.once_in(10) {
-                store.histogram(&labels, at * tick, Arc::new(histogram));
+                store.histogram(&labels, at * tick, 0, Arc::new(histogram));
             }
             let (below, zero, above) = (dice.below(5) as f64, dice.below(3) as f64, dice.below(6) as f64);
             let histogram = Histogram {
@@ -173,7 +252,7 @@ fn custom(dice: &mut Dice, store: &mut Store, ticks: i64, tick: i64) {
                 ..Histogram::default()
             };
             if !dice.once_in(10) {
-                store.histogram(&gauge, at * tick, Arc::new(histogram));
+                store.histogram(&gauge, at * tick, 0, Arc::new(histogram));
             }
         }
     }
@@ -188,6 +267,9 @@ fn info(dice: &mut Dice, store: &mut Store, ticks: i64, tick: i64) {
             let labels = Labels::from_pairs(pairs);
             span.for_each(|at| store.float(&labels, at * tick, 0, 1.0));
         }
+        let pairs = [("__name__", "build_info"), ("instance", index), ("job", "j"), ("os", "linux"), ("version", "b")];
+        let labels = Labels::from_pairs(pairs);
+        (0..ticks).for_each(|at| store.float(&labels, at * tick, 0, 1.0));
         let labels = Labels::from_pairs([("__name__", "w_total"), ("instance", index), ("job", "j")]);
         let mut value = 0.0;
         for at in 0..ticks {

@@ -29,11 +29,15 @@ const HEADERS_2: [(&str, &str); 3] = [
 /// Version 1 knows no histograms with custom buckets, version 2 everything.
 pub(crate) fn load(store: &Store, width: i64, newest: bool) -> Load {
     let mut bodies = Vec::new();
+    let mut pack = |bytes: Vec<u8>| bodies.push(snap::raw::Encoder::new().compress_vec(&bytes).unwrap());
     let mut start = 0;
     while start <= store.last_time() {
         let window = start..start + width;
-        let bytes = if newest { request_2(store, window).encode_to_vec() } else { request_1(store, window) };
-        bodies.push(snap::raw::Encoder::new().compress_vec(&bytes).unwrap());
+        if newest {
+            requests_2(store, window).iter().for_each(|request| pack(request.encode_to_vec()));
+        } else {
+            pack(request_1(store, window));
+        }
         start += width;
     }
     Load { headers: if newest { &HEADERS_2 } else { &HEADERS_1 }, bodies }
@@ -44,7 +48,7 @@ fn request_1(store: &Store, window: std::ops::Range<i64>) -> Vec<u8> {
     for (labels, samples) in store.within(window) {
         let label = |(name, value): (&str, &str)| v1::Label { name: name.to_owned(), value: value.to_owned() };
         let mut series = v1::TimeSeries { labels: labels.iter().map(label).collect(), ..v1::TimeSeries::default() };
-        for (time, value) in samples {
+        for (time, _, value) in samples {
             if let Value::Float(value) = value {
                 series.samples.push(v1::Sample { value: *value, timestamp: time });
             }
@@ -54,21 +58,37 @@ fn request_1(store: &Store, window: std::ops::Range<i64>) -> Vec<u8> {
     request.encode_to_vec()
 }
 
-fn request_2(store: &Store, window: std::ops::Range<i64>) -> v2::Request {
-    let mut request = v2::Request { symbols: vec![String::new()], ..v2::Request::default() };
+/// One request for all series at first. Prometheus takes the floats of a series before its histograms: where these
+/// follow each other by turns each run gets a request of its own, or most of it would come too late.
+fn requests_2(store: &Store, window: std::ops::Range<i64>) -> Vec<v2::Request> {
+    let mut requests: Vec<v2::Request> = Vec::new();
     for (labels, samples) in store.within(window) {
-        let mut series = v2::TimeSeries { labels_refs: symbols(&mut request.symbols, labels), ..Default::default() };
-        for (time, value) in samples {
-            match value {
-                Value::Float(value) => {
-                    series.samples.push(v2::Sample { value: *value, timestamp: time, start_timestamp: 0 });
-                }
-                Value::Histogram(histogram) => series.histograms.push(message(histogram, time)),
+        let is_float = |value: &Value| matches!(value, Value::Float(_));
+        let runs = samples.chunk_by(|a, b| is_float(a.2) == is_float(b.2));
+        for (at, run) in runs.enumerate() {
+            if at >= requests.len() {
+                requests.push(v2::Request { symbols: vec![String::new()], ..v2::Request::default() });
             }
+            let request = &mut requests[at];
+            let labels_refs = symbols(&mut request.symbols, labels);
+            request.timeseries.push(v2::TimeSeries { labels_refs, ..series_2(run) });
         }
-        request.timeseries.push(series);
     }
-    request
+    requests
+}
+
+/// Without start timestamps: Prometheus 3.14 leaves those of remote write out.
+fn series_2(samples: &[(i64, i64, &Value)]) -> v2::TimeSeries {
+    let mut series = v2::TimeSeries::default();
+    for (timestamp, _, value) in samples {
+        match value {
+            Value::Float(value) => {
+                series.samples.push(v2::Sample { value: *value, timestamp: *timestamp, start_timestamp: 0 });
+            }
+            Value::Histogram(histogram) => series.histograms.push(message(histogram, *timestamp)),
+        }
+    }
+    series
 }
 
 fn symbols(table: &mut Vec<String>, labels: &Labels) -> Vec<u32> {

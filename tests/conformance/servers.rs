@@ -67,7 +67,8 @@ pub(crate) struct Prometheus {
 
 /// What 3.14 has behind flags.
 const FEATURES: &str = "promql-experimental-functions,promql-delayed-name-removal,promql-extended-range-selectors,\
-                        promql-binop-fill-modifiers,use-start-timestamps,promql-per-step-stats";
+                        promql-binop-fill-modifiers,use-start-timestamps,promql-per-step-stats,st-storage,\
+                        xor2-encoding,histograms-st-encoding";
 
 impl Prometheus {
     pub(crate) fn start(program: &Path, folder: &Path) -> Self {

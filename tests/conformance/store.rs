@@ -54,10 +54,11 @@ impl Store {
         Self(self.0.into_iter().map(|(labels, samples)| (labels, Arc::new(shift(&samples)))).collect())
     }
 
-    /// The samples of each series that has any in a stretch of time.
-    pub(crate) fn within(&self, window: Range<i64>) -> impl Iterator<Item = (&Labels, Vec<(i64, &Value)>)> {
+    /// Time, start and value of the samples of each series that has any in a stretch of time.
+    pub(crate) fn within(&self, window: Range<i64>) -> impl Iterator<Item = (&Labels, Vec<(i64, i64, &Value)>)> {
         self.0.iter().filter_map(move |(labels, samples)| {
-            let part: Vec<_> = samples.range(window.clone()).map(|(time, (_, value))| (*time, value)).collect();
+            let inside = samples.range(window.clone());
+            let part: Vec<_> = inside.map(|(time, (start, value))| (*time, *start, value)).collect();
             (!part.is_empty()).then_some((labels, part))
         })
     }
@@ -70,8 +71,8 @@ impl Store {
         Arc::make_mut(self.0.entry(labels.clone()).or_default()).insert(time, (start, Value::Float(value)));
     }
 
-    pub(crate) fn histogram(&mut self, labels: &Labels, time: i64, histogram: Arc<Histogram>) {
-        Arc::make_mut(self.0.entry(labels.clone()).or_default()).insert(time, (0, Value::Histogram(histogram)));
+    pub(crate) fn histogram(&mut self, labels: &Labels, time: i64, start: i64, histogram: Arc<Histogram>) {
+        Arc::make_mut(self.0.entry(labels.clone()).or_default()).insert(time, (start, Value::Histogram(histogram)));
     }
 
     /// Stores classic histograms as native ones with custom buckets besides.

@@ -34,6 +34,31 @@ const OVER_RANGES: [&str; 27] = [
 ];
 const OLDER_OVER_RANGES: usize = 20;
 
+/// Functions of one vector that are asked of new servers only, to leave the queries of older ones as they are.
+const NEWER_FUNCTIONS: [&str; 21] = [
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "cos",
+    "cosh",
+    "day_of_month",
+    "day_of_year",
+    "days_in_month",
+    "log10",
+    "log2",
+    "minute",
+    "rad",
+    "sinh",
+    "tan",
+    "tanh",
+    "year",
+    "sqrt",
+    "exp",
+];
+
 /// Writes queries that are sound, whatever they mean.
 pub(crate) struct Writer<'a> {
     pub(crate) dice: &'a mut Dice,
@@ -68,11 +93,18 @@ impl Writer<'_> {
         if !self.newest {
             return format!("{millis}ms");
         }
-        match self.dice.below(12) {
+        let half = millis / 2;
+        match self.dice.below(24) {
             0 => format!("{}", millis as f64 / 1000.0),
             1 => format!("({}ms * {ticks})", self.tick),
             2 if self.window => format!("max_of({millis}ms, step())"),
             3 if self.window => format!("step() + {millis}ms"),
+            4 if self.window => format!("min_of({millis}ms, range() + {}ms)", self.tick),
+            5 if self.window => format!("max_of(step() * 3 - {half}ms, {}ms)", self.tick),
+            6 => format!("({}ms - {half}ms)", millis + half),
+            7 => format!("({}ms / 3)", millis * 3),
+            8 => format!("(max_of({half}ms, -{half}ms ^ 1) * 2)"),
+            9 => format!("({}ms % {}ms + {millis}ms)", millis * 7, millis * 5),
             _ => format!("{millis}ms"),
         }
     }
@@ -92,6 +124,15 @@ impl Writer<'_> {
             "{__name__=~\"n|c\",i=~\"0|1\"}",
             "{__name__=~\"h|hg\",i!=\"1\"}",
             "{\"b\", 'i'=`3`}",
+            "m",
+            "hz",
+            "nc",
+            "{\"gr\u{f6}\u{df}e.m\"}",
+            "{\"gr\u{f6}\u{df}e.m\", \"l\u{e4}.bel\"=~\"x.*\"}",
+            "{__name__=~\"m|hz|b\"}",
+            "{i=\"1\",g!=\"\"}",
+            "l_bucket",
+            "absent_metric",
         ];
         let limit = if self.newest { names.len() } else { 7 };
         self.dice.pick(&names[..limit]).to_owned()
@@ -100,9 +141,10 @@ impl Writer<'_> {
     fn modifiers(&mut self) -> String {
         let ticks = self.dice.below(8) as i64;
         let at = (self.tick * (ticks * 5 + 20) + self.phase) as f64 / 1000.0;
-        match self.dice.below(14) {
+        match self.dice.below(15) {
             0 | 1 => format!(" offset {}", self.millis(ticks + 1)),
             2 => format!(" offset -{}ms", self.tick * (ticks + 1)),
+            7 if self.newest => format!(" offset -({}) @ {at}", self.millis(ticks + 1)),
             3 | 4 => format!(" @ {at}"),
             5 => format!(" @ {at} offset {}ms", self.tick * ticks),
             6 if self.window => format!(" @ {}()", self.dice.pick(&["start", "end"])),
@@ -138,7 +180,10 @@ impl Writer<'_> {
             format!("{}[{}]{edges}{}", self.series(), self.millis(width), self.modifiers())
         };
         match function {
-            "quantile_over_time" => format!("quantile_over_time(0.{}, {range})", self.dice.below(10)),
+            "quantile_over_time" => format!("quantile_over_time({}, {range})", self.quantile()),
+            "predict_linear" if self.newest && self.dice.once_in(3) => {
+                format!("predict_linear({range}, {})", self.scalar())
+            }
             "predict_linear" => format!("predict_linear({range}, {})", self.dice.below(1000)),
             "double_exponential_smoothing" => format!("{function}({range}, 0.3, 0.{})", 1 + self.dice.below(9)),
             _ => format!("{function}({range})"),
@@ -147,14 +192,28 @@ impl Writer<'_> {
 
     fn aggregation(&mut self, depth: u32) -> String {
         let inner = self.vector(depth - 1);
-        let by = self.dice.pick(&["", " by (g)", " by (i)", " without (i)", " by (g, i)", " by (__name__)"]);
-        match self.dice.below(14) {
-            0 => format!("quantile{by} (0.{}, {inner})", self.dice.below(10)),
+        let groups = [
+            "",
+            " by (g)",
+            " by (i)",
+            " without (i)",
+            " by (g, i)",
+            " by (__name__)",
+            " by ()",
+            " without ()",
+            " without (__name__)",
+            " by (\"l\u{e4}.bel\", g)",
+        ];
+        let by = self.dice.pick(&groups[..if self.newest { groups.len() } else { 6 }]);
+        match self.dice.below(16) {
+            0 => format!("quantile{by} ({}, {inner})", self.quantile()),
             1 => format!("count_values{by} (\"v\", round({inner}, 50))"),
+            14 if self.newest => format!("count_values{by} (\"g\", {inner})"),
+            15 if self.newest => format!("topk{by} ({}, {inner})", self.scalar()),
             2 => format!("topk{by} (2, {inner})"),
             3 => format!("bottomk{by} (1, {inner})"),
             // Which series come first is chance behind most nodes of Prometheus.
-            4 if self.newest => format!("limitk{by} (2, {})", self.selector()),
+            4 if self.newest => format!("limitk{by} ({}, {})", self.dice.below(4), self.selector()),
             5 if self.newest => {
                 format!("limit_ratio{by} ({}0.{}, {inner})", self.dice.pick(&["", "-"]), self.dice.below(10))
             }
@@ -175,15 +234,17 @@ impl Writer<'_> {
             1 => format!("({} {arithmetic} {left})", self.scalar()),
             2 => {
                 let set = self.dice.pick(&["and", "or", "unless"]);
-                let on = self.dice.pick(&["", "on (i) ", "ignoring (g) ", "on () "]);
+                let on = self.dice.pick(&["", "on (i) ", "ignoring (g) ", "on () ", "ignoring (g, i) ", "on (i, g) "]);
                 format!("({left} {set} {on}{})", self.vector(depth - 1))
             }
             3 => {
-                let side = self.dice.pick(&["group_left ()", "group_left"]);
-                format!("(b {arithmetic} on (i, g) {side} c)")
+                let side = self.dice.pick(&["group_left ()", "group_left", "group_right"]);
+                let fill = self.fill();
+                format!("(b {arithmetic} on (i, g) {side}{fill} c)")
             }
             4 => format!(
-                "(sum by (g) ({left}) {arithmetic} on (g) group_right () {})",
+                "(sum by (g) ({left}) {arithmetic} on (g) group_right (){} {})",
+                self.fill(),
                 self.dice.pick(&["b", "c", "a_total"])
             ),
             5 => format!(
@@ -191,29 +252,51 @@ impl Writer<'_> {
             ),
             _ => {
                 let on = self.dice.pick(&["on (i)", "on (i, g)", "ignoring (g)"]);
-                let fills =
-                    ["", "", "", " fill (0)", " fill_left (1)", " fill_right (-2)", " fill_left (1) fill_right (2)"];
-                let fill = self.dice.pick(&fills[..if self.newest { fills.len() } else { 1 }]);
+                let fill = self.fill();
                 let (left, right) = (self.vector(depth - 1), self.vector(depth - 1));
                 format!("(max by (i, g) ({left}) {arithmetic} {on}{fill} sum by (i, g) ({right}))")
             }
         }
     }
 
+    fn fill(&mut self) -> &'static str {
+        let fills = [
+            "",
+            "",
+            "",
+            " fill (0)",
+            " fill_left (1)",
+            " fill_right (-2)",
+            " fill_left (1) fill_right (2)",
+            " fill_right (NaN) fill_left (-Inf)",
+        ];
+        fills[self.dice.below(if self.newest { fills.len() as u64 } else { 1 }) as usize]
+    }
+
+    /// Mostly a quantile that makes sense.
+    fn quantile(&mut self) -> String {
+        let odd = ["-0.5", "1.5", "NaN", "0", "1", "scalar(b{i=\"1\"}) / 100"];
+        if self.newest && self.dice.once_in(8) {
+            return self.dice.pick(&odd).to_owned();
+        }
+        format!("0.{}", self.dice.below(10))
+    }
+
     fn scalar(&mut self) -> String {
-        match self.dice.below(7) {
+        match self.dice.below(9) {
             0 => "time()".to_owned(),
             1 => format!("scalar({})", self.selector()),
             2 => "-0.5".to_owned(),
             3 if self.newest => "max_of(3, time() % 7)".to_owned(),
             4 if self.window => self.dice.pick(&["step()", "range()", "start()", "end()"]).to_owned(),
+            5 if self.newest => self.dice.pick(&["NaN", "-Inf", "0", "1e3", "0x1p-2", "min_of(pi(), 3)"]).to_owned(),
             _ => self.dice.below(20).to_string(),
         }
     }
 
     fn function(&mut self, depth: u32) -> String {
         let inner = self.vector(depth - 1);
-        match self.dice.below(if self.newest { 15 } else { 12 }) {
+        match self.dice.below(if self.newest { 20 } else { 12 }) {
             0 => format!("-({inner})"),
             1 => format!("clamp({inner}, 2, {})", self.scalar()),
             2 => format!("round({inner}, 0.25)"),
@@ -225,11 +308,12 @@ impl Writer<'_> {
             8 => format!("label_join({inner}, \"z\", \"/\", \"g\", \"i\")"),
             9 => format!("{}({inner})", self.dice.pick(&["sort", "sort_desc"])),
             12 => format!("{}({inner}, \"g\", \"i\")", self.dice.pick(&["sort_by_label", "sort_by_label_desc"])),
-            13 => {
-                let filter = self.dice.pick(&["", ", {version=\"1\"}", ", {version=~\".+\"}", ", {none=\"\"}"]);
-                format!("info(rate(w_total[{}]){filter})", self.millis(5))
-            }
-            14 => format!("histogram_quantile(0.{}, sum by (le) (l_bucket))", self.dice.below(10)),
+            13 => self.info(),
+            14 => format!("histogram_quantile({}, sum by (le) (l_bucket))", self.quantile()),
+            15 => format!("{}({inner}, {})", self.dice.pick(&["clamp_min", "clamp_max", "round"]), self.scalar()),
+            16 => format!("{}({})", self.dice.pick(&["timestamp", "start_timestamp"]), self.selector()),
+            17 => self.relabelling(&inner),
+            18 => format!("{}({inner})", self.dice.pick(&NEWER_FUNCTIONS)),
             _ => {
                 let names =
                     ["abs", "ceil", "floor", "sgn", "exp", "hour", "day_of_week", "month", "sqrt", "ln", "sin", "deg"];
@@ -238,18 +322,55 @@ impl Writer<'_> {
         }
     }
 
+    fn info(&mut self) -> String {
+        let filters = [
+            "",
+            ", {version=\"1\"}",
+            ", {version=~\".+\"}",
+            ", {none=\"\"}",
+            ", {__name__=\"build_info\"}",
+            ", {__name__=~\".+_info\", os=~\"li.*\"}",
+            ", {__name__=~\".+_info\"}",
+            ", {version!=\"1\", os=\"linux\"}",
+        ];
+        let filter = self.dice.pick(&filters);
+        match self.dice.below(3) {
+            0 => format!("info(w_total{filter})"),
+            1 => format!("info(sum by (instance, job) (w_total){}{filter})", self.dice.pick(&["", " * 2", " > 50"])),
+            _ => format!("info(rate(w_total[{}]){filter})", self.millis(5)),
+        }
+    }
+
+    fn relabelling(&mut self, inner: &str) -> String {
+        match self.dice.below(5) {
+            0 => format!("label_replace({inner}, \"i\", \"\", \"\", \"\")"),
+            1 => format!("label_replace({inner}, \"__name__\", \"$2_$1\", \"__name__\", \"(.)(.*)\")"),
+            2 => format!("label_replace({inner}, \"\u{e4}.z\", \"${{one}}\", \"i\", \"(?P<one>[0-2])|.\")"),
+            3 => format!("label_join({inner}, \"g\", \"\", \"i\", \"none\", \"i\")"),
+            _ => format!("label_join({inner}, \"__name__\", \":\", \"__name__\", \"i\")"),
+        }
+    }
+
     fn histogram_function(&mut self, depth: u32) -> String {
         let inner = if self.dice.once_in(2) {
-            let name = self.dice.pick(&["h", "n", "hg"]);
+            let name = self.dice.pick(&["h", "n", "hg", "hz", "nc", "m", "l_bucket"]);
             let function = self.dice.pick(&["rate", "increase", "delta", "sum_over_time", "avg_over_time", "irate"]);
             format!("{function}({name}[{}])", self.millis(7))
         } else {
             self.vector(depth - 1)
         };
-        match self.dice.below(5) {
-            0 => format!("histogram_quantile(0.{}, {inner})", self.dice.below(10)),
-            1 => format!("histogram_fraction(0.2, {}, {inner})", self.dice.below(5)),
-            2 => format!("histogram_quantiles({inner}, \"q\", 0.5, 0.9{})", self.dice.below(10)),
+        match self.dice.below(6) {
+            0 => format!("histogram_quantile({}, {inner})", self.quantile()),
+            1 => {
+                let (low, high) = (self.dice.pick(&["0.2", "-Inf", "-1", "NaN", "0"]), self.dice.below(5));
+                let high = if self.dice.once_in(5) { "Inf".to_owned() } else { high.to_string() };
+                format!("histogram_fraction({low}, {high}, {inner})")
+            }
+            2 => {
+                let second = self.quantile();
+                format!("histogram_quantiles({inner}, \"q\", 0.5, {second}{})", self.dice.pick(&["", ", 0.99, -1"]))
+            }
+            3 => format!("histogram_fraction(0.2, {}, l_bucket)", self.dice.below(6)),
             _ => {
                 let names =
                     ["histogram_count", "histogram_sum", "histogram_avg", "histogram_stddev", "histogram_stdvar"];
