@@ -408,12 +408,17 @@ impl<'q> Evaluator<'q> {
             (function, many) => {
                 let label: Arc<str> = texts(call).first().copied().unwrap_or("quantile").into();
                 let label = Some(&label).filter(|_| function == "histogram_quantiles");
-                // One quantile twice would be one series twice.
-                let mut results = IndexMap::new();
+                let (mut series, mut results) = (Vec::new(), IndexMap::new());
                 for (at, quantiles) in many.iter().enumerate() {
                     histograms.quantiles(quantiles, (label, at == 0), &mut results, notes)?;
+                    if frame.is_instant() {
+                        // One quantile twice is one series twice. Prometheus looks for that at every step of a range, and
+                        // of a single evaluation at its end.
+                        series.extend(classic::as_series(std::mem::take(&mut results)));
+                    }
                 }
-                classic::as_series(results)
+                series.extend(classic::as_series(results));
+                series
             }
         };
         classic::vector(self.query, series)

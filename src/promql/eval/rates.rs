@@ -309,9 +309,14 @@ fn between(
     let values = &windows.histograms.values[window.clone()];
     let resets = resets.get(window.clone()).unwrap_or(&[]);
     let (first, last) = (&values[0], &values[values.len() - 1]);
-    // A first histogram that was reset right away says nothing, not even by its layout.
+    // A first histogram that was reset right away says nothing, not even by its layout: in its place stands an empty one
+    // of the layout of the next.
     let ignore_first = resets.get(1).is_some_and(|reset| *reset);
-    let base = if ignore_first { &values[1] } else { first };
+    let empty = |next: &Histogram| {
+        let custom_values = next.custom_values.clone();
+        Histogram { schema: next.schema, custom_values, ..Histogram::default() }
+    };
+    let base = if ignore_first { &empty(&values[1]) } else { &**first };
     let is_gauge = |histogram: &Histogram| histogram.reset_hint == ResetHint::Gauge;
     let custom = base.uses_custom_buckets();
     let inner = if kind.counter { &values[1..values.len() - 1] } else { &[] };
@@ -344,7 +349,7 @@ fn between(
         }
         combined.is_ok()
     };
-    if !ignore_first && !combine(&mut result, first, Operation::Subtraction) {
+    if !combine(&mut result, base, Operation::Subtraction) {
         return None;
     }
     for (at, reset) in resets.iter().enumerate().skip(if ignore_first { 2 } else { 1 }) {
