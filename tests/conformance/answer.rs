@@ -45,11 +45,9 @@ pub(crate) fn compare(asked: Asked<'_>, theirs: &Value, ours: &Value) -> Verdict
         }
         for kind in ["warnings", "infos"] {
             let (expected, actual) = (texts(&theirs[kind]), texts(&ours[kind]));
-            // Of more than ten Prometheus shows ten, whichever come first in a map.
-            let (omitted, told): (BTreeSet<_>, BTreeSet<_>) =
-                expected.iter().partition(|text| text.ends_with("annotations omitted"));
-            let cut = !omitted.is_empty() && told.iter().all(|text| actual.contains(*text));
-            if expected != actual && !cut {
+            // Of more than ten both show ten, Prometheus those that come first in a map, and how many more there are.
+            let cut = expected.iter().find(|text| text.ends_with("annotations omitted"));
+            if expected != actual && !cut.is_some_and(|cut| actual.contains(cut)) {
                 return Verdict::Differs(format!("{kind}: theirs {expected:?}, ours {actual:?}"));
             }
         }
@@ -136,6 +134,10 @@ fn is_undetermined(asked: Asked<'_>) -> bool {
         "histogram_",
         "ln",
         "sin",
+        "cos",
+        "tan",
+        "log",
+        "rad",
         "deg",
         "smoothed",
         "sum",

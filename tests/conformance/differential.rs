@@ -40,14 +40,17 @@ fn garbled(dice: &mut Dice, query: &str) -> String {
 }
 
 /// Both answers, side by side, to be looked at.
-fn show(query: &str, theirs: &Prometheus, ours: &Novascope) {
+fn both(query: &str, theirs: &Prometheus, ours: &Novascope) -> String {
+    let mut text = String::new();
     for step in [0, 2 * TICK] {
         let window = Window { start: 60 * TICK, end: 66 * TICK, step };
         for (name, answer) in [("theirs", theirs.ask(query, window)), ("ours", ours.ask(query, window))] {
-            let samples = &answer["data"]["stats"]["samples"]["samplesReadPerStep"];
-            println!("{query} by {step}, {name}: {} {} read {samples}", answer["error"], answer["data"]["result"]);
+            let (result, samples) = (&answer["data"]["result"], &answer["data"]["stats"]["samples"]);
+            let read = &samples["samplesReadPerStep"];
+            text.push_str(&format!("{query} by {step}, {name}: {} {result} read {read}\n", answer["error"]));
         }
     }
+    text
 }
 
 #[test]
@@ -71,7 +74,7 @@ fn a_real_prometheus_gives_the_same() {
         ours.write(load.headers, body);
     }
     if let Ok(texts) = std::env::var("NOVASCOPE_ASK") {
-        texts.split(';').for_each(|query| show(query, &theirs, &ours));
+        texts.split(';').for_each(|query| print!("{}", both(query, &theirs, &ours)));
         return;
     }
     let queries = number("NOVASCOPE_QUERIES", 600);

@@ -368,7 +368,7 @@ impl Writer<'_> {
             }
             2 => {
                 let second = self.quantile();
-                format!("histogram_quantiles({inner}, \"q\", 0.5, {second}{})", self.dice.pick(&["", ", 0.99, -1"]))
+                format!("histogram_quantiles({inner}, \"q\", 0.55, {second}{})", self.dice.pick(&["", ", 0.99, -1"]))
             }
             3 => format!("histogram_fraction(0.2, {}, l_bucket)", self.dice.below(6)),
             _ => {
