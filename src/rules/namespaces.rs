@@ -66,16 +66,13 @@ pub enum NamespaceError {
 
 impl Namespaces {
     /// Reads what was set before. The folder is made if need be. A damaged file is set aside, and nothing is set then.
+    /// So is one of a newer version, of which is kept what this version understands.
     pub fn open(disk: Disk, folder: &Path) -> io::Result<Self> {
         disk.create_dir_all(folder)?;
         let path = folder.join("namespaces.json");
         let namespaces = match disk.read(&path, BYTES_MAX) {
             Ok(bytes) => match parse(&bytes) {
-                // Rules of a newer version would be missing, and written over.
-                Ok(form) if form.version > VERSION => {
-                    let why = format!("version {} of namespaces.json is not known", form.version);
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-                }
+                Ok(form) if form.version > VERSION => Self::newer(&disk, &path, form),
                 Ok(form) => form.namespaces,
                 Err(why) => Self::without(&disk, &path, &why),
             },
@@ -83,6 +80,26 @@ impl Namespaces {
             Err(error) => Self::without(&disk, &path, &error.to_string()),
         };
         Ok(Self { disk, path, state: Mutex::new(State { namespaces, default_interval: 60_000 }) })
+    }
+
+    /// What a file of a newer version leaves: its groups, as far as this version reads them. The file is set aside whole,
+    /// because writing it again would lose what this version does not know.
+    fn newer(disk: &Disk, path: &Path, form: FileForm) -> BTreeMap<String, Vec<Value>> {
+        crate::telemetry::damage::note("rules/namespaces.json");
+        let aside = disk.set_aside(path).map_or_else(|error| error.to_string(), |aside| aside.display().to_string());
+        tracing::error!(
+            version = form.version,
+            known = VERSION,
+            aside,
+            "rules that were set over the API were written by a newer version; they run as far as this one \
+             understands them, and the file was set aside"
+        );
+        let form = FileForm { version: VERSION, namespaces: form.namespaces };
+        let written = serde_json::to_vec(&form).map_err(io::Error::from);
+        if let Err(error) = written.and_then(|bytes| disk.publish(path, &sealed::seal(&bytes))) {
+            tracing::warn!(%error, "they are not written again yet");
+        }
+        form.namespaces
     }
 
     /// What a damaged file leaves: nothing.
@@ -259,5 +276,25 @@ mod tests {
         again.remove("team a", Some("g")).unwrap();
         again.remove("team a", None).unwrap();
         assert!(open().specs().is_empty() && again.all().is_empty());
+    }
+    #[test]
+    fn a_file_of_a_newer_version_is_set_aside_and_read_as_far_as_it_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("namespaces.json");
+        let text = br#"{"version": 3, "more": 1, "namespaces": {"a": [
+            {"name": "known", "rules": [{"record": "x", "expr": "vector(1)"}]}], "b": [
+            {"name": "strange", "kind": "of tomorrow", "rules": []}]}}"#;
+        let written = sealed::seal(text);
+        std::fs::write(&path, &written).unwrap();
+        for _ in 0..2 {
+            let open = Namespaces::open(Disk::real(), folder.path()).unwrap();
+            let specs = open.specs();
+            assert_eq!(specs.iter().map(|spec| &*spec.name).collect::<Vec<_>>(), ["known"]);
+            open.set("c", "name: set\nrules: [{record: y, expr: vector(2)}]").unwrap();
+            open.remove("c", None).unwrap();
+        }
+        // The second start found a file of our version and left what was set aside.
+        assert_eq!(std::fs::read(folder.path().join("namespaces.json.damaged")).unwrap(), written);
+        assert_eq!(verify(&std::fs::read(&path).unwrap()).unwrap(), "2 namespaces, 2 groups");
     }
 }
