@@ -1,15 +1,17 @@
-//! `/-/healthy`, `/-/ready`, `/-/reload`, `/-/quit`: what supervisors ask.
+//! `/-/healthy`, `/-/ready`, `/-/reload`: what supervisors ask.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
 
 use crate::api::instance::{Instance, Phase};
 use crate::metrics::Store;
+use crate::server::origin;
 
 /// The paths under `/-/`.
 pub fn routes(instance: Arc<Instance>, store: Arc<Store>) -> Router {
@@ -17,7 +19,7 @@ pub fn routes(instance: Arc<Instance>, store: Arc<Store>) -> Router {
     Router::new()
         .route("/-/healthy", get(|| async { "novascope is Healthy.\n" }))
         .route("/-/ready", get(move || async move { ready(&ready_instance, &store) }))
-        .route("/-/reload", post(reload).put(reload).get(only_post))
+        .route("/-/reload", post(reload).put(reload).get(only_post).layer(from_fn(origin::guard_writes)))
         .with_state(instance)
 }
 

@@ -114,6 +114,8 @@ fn pages_of_other_sites_read_alerts_and_change_nothing() {
         "/alerts/acknowledge",
         "/alerts/silences/recurring",
         "/config/v1/rules/a",
+        "/-/reload",
+        "/api/v1/status/active_queries/kill?id=1",
     ];
     for path in paths {
         let answer = daemon.post(path, &evil, alerts.as_bytes());
@@ -122,6 +124,9 @@ fn pages_of_other_sites_read_alerts_and_change_nothing() {
     let deleted = "DELETE /config/v1/rules/a HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\n";
     assert_eq!(http::request(daemon.main, deleted, b"").status, 403);
     assert_eq!(daemon.post("/api/v2/alerts", &[JSON], alerts.as_bytes()).status, 200);
+    // No query has this id, and no file is configured: both were asked.
+    assert_eq!(daemon.post("/api/v1/status/active_queries/kill?id=1", &[], b"").status, 404);
+    assert_eq!(daemon.post("/-/reload", &[], b"").status, 200);
     let reading = "GET /api/v2/alerts HTTP/1.1\r\nOrigin: http://evil.example\r\n";
     let answer = http::request(daemon.main, reading, b"");
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, Some("*")));

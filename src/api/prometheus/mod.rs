@@ -30,12 +30,14 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::api::instance::Instance;
 use crate::metrics::Store;
 use crate::query::Queries;
 use crate::rules::engine::Rules;
+use crate::server::origin;
 
 /// What the handlers answer from.
 #[derive(Clone, Debug)]
@@ -79,7 +81,7 @@ pub fn routes(api: Prometheus) -> Router {
         .route("/api/v1/status/walreplay", get(status::walreplay))
         .route("/api/v1/notifications", get(status::notifications))
         .route("/api/v1/status/active_queries", get(running::active))
-        .route("/api/v1/status/active_queries/kill", post(running::kill))
+        .route("/api/v1/status/active_queries/kill", post(running::kill).layer(from_fn(origin::guard_writes)))
         .route("/api/v1/status/top_queries", get(running::top))
         .with_state(Arc::new(api))
 }
