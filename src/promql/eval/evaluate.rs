@@ -140,9 +140,11 @@ impl<'q> Evaluator<'q> {
     /// A node that the query has more than once, or has in common with others.
     fn eval_shared(self, plan: &'q Plan, frame: Frame, notes: &mut Notes) -> Result<Value<'q>, EvalError> {
         let (shared, text) = (&self.query.shared, self.query.written(plan.span));
-        if let Some(again) = shared.find(text, frame) {
-            return Ok(Value::Vector(Vector::Lazy(Box::new(again))));
-        }
+        // Held until the result is kept or known not to be.
+        let _claim = match shared.find(text, frame) {
+            Ok(again) => return Ok(Value::Vector(Vector::Lazy(Box::new(again)))),
+            Err(claim) => claim,
+        };
         let mut own = Notes::default();
         let vector = match self.eval_once(plan, frame, &mut own)? {
             Value::Vector(vector) if vector.slots(frame.steps) <= shared.room(text) => vector,

@@ -3,13 +3,13 @@
 //! [`Parts`] finds them once, by their text; a [`Memo`] holds their results for queries that are evaluated at one time.
 //! Whoever asks says of which generation it is: parts that read what is written between the queries hold for one
 //! generation, all others for all. Annotations of a part are told to the query that evaluates it and to no other: rules,
-//! for which this is, pass them over. Two queries that need a part at the same moment may both evaluate it.
+//! for which this is, pass them over. Of queries that need a part at the same moment one evaluates it, and the others wait for it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::promql::ast::{Expr, ExprKind, ValueType};
 
@@ -64,26 +64,83 @@ impl Parts {
     }
 }
 
-/// By text and generation, over the times that they were evaluated for.
-type Results = HashMap<(String, u32), Vec<(Frame, Arc<Ready>)>>;
+/// Text and generation.
+type Key = (String, u32);
+
+/// What is known of the parts.
+#[derive(Default)]
+struct Table {
+    /// Over the times that they were evaluated for.
+    results: HashMap<Key, Vec<(Frame, Arc<Ready>)>>,
+    /// Those that somebody evaluates now.
+    claimed: Vec<(Key, Frame)>,
+    /// Those that could not be kept: everybody evaluates them.
+    unkept: HashSet<Key>,
+    /// How many wait for a claimed one.
+    waiting: usize,
+}
+
+impl Table {
+    fn ready(&self, key: &Key, frame: Frame) -> Option<Arc<Ready>> {
+        self.results.get(key)?.iter().find(|(times, _)| *times == frame).map(|(_, ready)| Arc::clone(ready))
+    }
+}
 
 /// Results of parts that queries of one time have in common.
 pub struct Memo {
     parts: Arc<Parts>,
-    results: Mutex<Results>,
+    table: Mutex<Table>,
+    settled: Condvar,
     slots: AtomicUsize,
     reused: AtomicU64,
 }
 
 impl Memo {
     pub fn new(parts: Arc<Parts>) -> Arc<Self> {
-        Arc::new(Self { parts, results: Mutex::default(), slots: AtomicUsize::new(0), reused: AtomicU64::new(0) })
+        Arc::new(Self {
+            parts,
+            table: Mutex::default(),
+            settled: Condvar::new(),
+            slots: AtomicUsize::new(0),
+            reused: AtomicU64::new(0),
+        })
     }
 
     /// How many evaluations it has saved.
     pub fn reused(&self) -> u64 {
         self.reused.load(Ordering::Relaxed)
     }
+}
+
+/// The part is evaluated by whoever holds this; the others wait until it goes. They wait for no part that holds theirs
+/// inside, because a claim is held only while what is inside its part is evaluated: so nobody waits in a circle.
+pub(super) struct Claim {
+    memo: Arc<Memo>,
+    key: Key,
+    frame: Frame,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut table = self.memo.table.lock();
+        table.claimed.retain(|(key, frame)| *key != self.key || *frame != self.frame);
+        if table.ready(&self.key, self.frame).is_none() {
+            table.unkept.insert(self.key.clone());
+        }
+        if table.waiting > 0 {
+            self.memo.settled.notify_all();
+        }
+    }
+}
+
+/// What a query is told of a part.
+pub(super) enum Look {
+    /// Its result.
+    Ready(Arc<Ready>),
+    /// To evaluate it, and let the others know by letting this go.
+    Claim(Claim),
+    /// To evaluate it for itself.
+    Alone,
 }
 
 /// A memo as one query sees it.
@@ -114,17 +171,78 @@ impl Common {
         Some((text.to_owned(), if *is_passing { self.generation } else { 0 }))
     }
 
-    pub(super) fn find(&self, text: &str, frame: Frame) -> Option<Arc<Ready>> {
-        let key = self.key(text)?;
-        let results = self.memo.results.lock();
-        let (_, ready) = results.get(&key)?.iter().find(|(times, _)| *times == frame)?;
-        self.memo.reused.fetch_add(1, Ordering::Relaxed);
-        Some(Arc::clone(ready))
+    /// The result of a part, after it was waited for where another query evaluates it now.
+    pub(super) fn look(&self, text: &str, frame: Frame) -> Look {
+        let Some(key) = self.key(text) else { return Look::Alone };
+        let mut table = self.memo.table.lock();
+        loop {
+            if let Some(ready) = table.ready(&key, frame) {
+                self.memo.reused.fetch_add(1, Ordering::Relaxed);
+                return Look::Ready(ready);
+            }
+            if table.unkept.contains(&key) {
+                return Look::Alone;
+            }
+            if !table.claimed.iter().any(|(claimed, times)| *claimed == key && *times == frame) {
+                table.claimed.push((key.clone(), frame));
+                return Look::Claim(Claim { memo: Arc::clone(&self.memo), key, frame });
+            }
+            table.waiting += 1;
+            self.memo.settled.wait(&mut table);
+            table.waiting -= 1;
+        }
     }
 
     pub(super) fn keep(&self, text: &str, frame: Frame, ready: &Arc<Ready>) {
         let Some(key) = self.key(text) else { return };
         self.memo.slots.fetch_add(ready.series.len().saturating_mul(frame.steps), Ordering::Relaxed);
-        self.memo.results.lock().entry(key).or_default().push((frame, Arc::clone(ready)));
+        self.memo.table.lock().results.entry(key).or_default().push((frame, Arc::clone(ready)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::promql::eval::query::Held;
+    use crate::promql::parse::parse;
+
+    fn common() -> Common {
+        let (query, expr) = ("sum(x) + sum(x)", parse("sum(x) + sum(x)").unwrap());
+        let parts = Parts::of([(query, &expr)], |_| false);
+        assert_eq!(parts.len(), 1);
+        Common { memo: Memo::new(Arc::new(parts)), generation: 0 }
+    }
+
+    /// Lets another thread look, and waits until it waits.
+    fn other(common: &Common, frame: Frame) -> std::thread::JoinHandle<bool> {
+        let theirs = common.clone();
+        let look = move || matches!(theirs.look("sum(x)", frame), Look::Ready(_));
+        let other = std::thread::Builder::new().spawn(look).unwrap();
+        while common.memo.table.lock().waiting == 0 {
+            std::thread::yield_now();
+        }
+        other
+    }
+
+    #[test]
+    fn who_needs_what_is_being_evaluated_waits_for_it() {
+        let (common, frame) = (common(), Frame::new(0, 0, 1));
+        let Look::Claim(claim) = common.look("sum(x)", frame) else { panic!("nobody else wants it") };
+        let waiting = other(&common, frame);
+        common.keep("sum(x)", frame, &Arc::new(Ready { series: Vec::new(), held: Held::of_nobody() }));
+        drop(claim);
+        assert!(waiting.join().unwrap());
+        assert_eq!(common.memo.reused(), 1);
+    }
+
+    #[test]
+    fn what_could_not_be_kept_is_evaluated_by_everybody() {
+        let (common, frame) = (common(), Frame::new(0, 0, 1));
+        let Look::Claim(claim) = common.look("sum(x)", frame) else { panic!("nobody else wants it") };
+        let waiting = other(&common, frame);
+        drop(claim);
+        assert!(!waiting.join().unwrap());
+        assert!(matches!(common.look("sum(x)", frame), Look::Alone));
+        assert!(matches!(common.look("sum(y)", frame), Look::Alone));
     }
 }

@@ -90,6 +90,13 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// Of no query.
+    #[cfg(test)]
+    pub(super) fn of_nobody() -> Self {
+        let (held, peak) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { budget: Arc::new(Budget { held, peak, limit: 0, pool: None }), samples: 0 }
+    }
+
     pub(super) fn add(&mut self, samples: u64) -> Result<(), EvalError> {
         self.samples += samples;
         self.budget.take(samples)

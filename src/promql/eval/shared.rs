@@ -16,7 +16,7 @@ use crate::promql::ast::ValueType;
 
 use super::cells::Cells;
 use super::error::EvalError;
-use super::memo::Common;
+use super::memo::{Claim, Common, Look};
 use super::plan::{Plan, PlanKind};
 use super::query::{Frame, Work};
 use super::vector::{Lazy, Ready};
@@ -72,14 +72,17 @@ impl Shared {
         self.common.as_ref().filter(|common| common.has(text)).map_or(SLOTS_MAX, Common::room)
     }
 
-    pub(super) fn find(&self, text: &str, frame: Frame) -> Option<Again> {
-        let elsewhere = self.common.as_ref().and_then(|common| common.find(text, frame));
-        if let Some(ready) = elsewhere {
-            return Some(Again(ready));
-        }
+    /// The result of a part, where there is one; else, for a part that others have too, the claim to be held while it is
+    /// evaluated.
+    pub(super) fn find(&self, text: &str, frame: Frame) -> Result<Again, Option<Claim>> {
+        let claim = match self.common.as_ref().map(|common| common.look(text, frame)) {
+            Some(Look::Ready(ready)) => return Ok(Again(ready)),
+            Some(Look::Claim(claim)) => Some(claim),
+            Some(Look::Alone) | None => None,
+        };
         let results = self.results.lock();
         let found = results.iter().find(|(known, times, _)| known == text && *times == frame);
-        found.map(|(_, _, ready)| Again(ready.clone()))
+        found.map(|(_, _, ready)| Again(ready.clone())).ok_or(claim)
     }
 
     pub(super) fn keep(&self, text: &str, frame: Frame, ready: Ready) -> Again {
