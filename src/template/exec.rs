@@ -308,14 +308,26 @@ impl Exec<'_> {
     }
 }
 
-/// Looks for calls of functions that nobody defines.
-pub(super) fn check_functions(name: &str, list: &ListNode, functions: &Functions) -> Step<()> {
+/// Looks for calls of functions that nobody defines, and for `break` and `continue` where there is nothing to leave.
+pub(super) fn check_nodes(name: &str, list: &ListNode, functions: &Functions, in_range: bool) -> Step<()> {
     for node in &list.nodes {
-        let (pipe, bodies): (Option<&PipeNode>, Vec<&ListNode>) = match node {
-            Node::List(list) => (None, vec![list]),
+        let (pipe, bodies): (Option<&PipeNode>, Vec<(&ListNode, bool)>) = match node {
+            Node::List(list) => (None, vec![(list, in_range)]),
             Node::Action(action) => (Some(&action.pipe), Vec::new()),
-            Node::If(branch) | Node::With(branch) | Node::Range(branch) => {
-                (Some(&branch.pipe), std::iter::once(&branch.body).chain(&branch.else_body).collect())
+            Node::If(branch) | Node::With(branch) => {
+                let bodies = std::iter::once(&branch.body).chain(&branch.else_body);
+                (Some(&branch.pipe), bodies.map(|body| (body, in_range)).collect())
+            }
+            Node::Range(branch) => {
+                let otherwise = branch.else_body.iter().map(|body| (body, in_range));
+                (Some(&branch.pipe), std::iter::once((&branch.body, true)).chain(otherwise).collect())
+            }
+            Node::Break(at) | Node::Continue(at) if !in_range => {
+                let word = if matches!(node, Node::Break(_)) { "break" } else { "continue" };
+                return Err(TemplateError(format!(
+                    "template: {name}:{}: {{{{{word}}}}} outside {{{{range}}}}",
+                    at.line
+                )));
             }
             Node::Template(call) => (call.pipe.as_ref(), Vec::new()),
             _ => (None, Vec::new()),
@@ -323,8 +335,8 @@ pub(super) fn check_functions(name: &str, list: &ListNode, functions: &Functions
         if let Some(pipe) = pipe {
             check_pipe(name, pipe, functions)?;
         }
-        for body in bodies {
-            check_functions(name, body, functions)?;
+        for (body, in_range) in bodies {
+            check_nodes(name, body, functions, in_range)?;
         }
     }
     Ok(())

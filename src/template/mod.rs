@@ -16,7 +16,7 @@ mod value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use gotmpl::parse::{ListNode, Parser};
+use gotmpl::parse::{ListNode, Node, Parser};
 
 pub use value::{Kind, Object, Value};
 
@@ -139,11 +139,18 @@ fn parse(name: &str, text: &str) -> Result<(ListNode, Vec<gotmpl::parse::DefineN
         .map_err(|error| TemplateError(error.to_string()))
 }
 
+/// Stands behind a text to see whether it was read to its end.
+const END: &str = "\u{0}";
+
 /// Whether a text parses and calls only functions that exist, without running it.
 pub fn check(name: &str, text: &str, functions: &Functions) -> Result<(), TemplateError> {
-    let (body, definitions) = parse(name, text)?;
+    let (body, definitions) = parse(name, &format!("{text}{END}"))?;
+    // The parser stops without a word at an end that nothing begins.
+    if !matches!(body.nodes.last(), Some(Node::Text(last)) if last.text.ends_with(END)) {
+        return Err(TemplateError(format!("template: {name}:1: unexpected {{{{end}}}} or {{{{else}}}}")));
+    }
     for list in std::iter::once(&body).chain(definitions.iter().map(|definition| &definition.body)) {
-        exec::check_functions(name, list, functions)?;
+        exec::check_nodes(name, list, functions, false)?;
     }
     Ok(())
 }
@@ -213,6 +220,24 @@ mod tests {
             "true true true true",
         );
         check("{{ if match \"^v\" .name }}m{{ end }}{{- \"  trimmed\" -}}  {{ print 1 2 \"a\" }}", "m  trimmed1 2a");
+    }
+
+    #[test]
+    fn what_closes_or_leaves_nothing_is_refused_by_checks() {
+        let said = |text: &str| super::check("t", text, &functions()).map_err(|error| error.to_string());
+        for (text, why) in [
+            ("a {{ end }} b", "unexpected {{end}}"),
+            ("a {{ else }} b", "unexpected {{end}}"),
+            ("{{ if true }}a{{ end }}{{ end }}", "unexpected {{end}}"),
+            ("{{ break }}", "{{break}} outside {{range}}"),
+            ("{{ range .x }}a{{ else }}{{ continue }}{{ end }}", "{{continue}} outside {{range}}"),
+        ] {
+            assert!(said(text).unwrap_err().contains(why), "{text}: {:?}", said(text));
+        }
+        let good = "{{ define \"x\" }}a{{ end }}{{ range .x }}{{ if true }}{{ break }}{{ end }}{{ end -}} ";
+        assert_eq!(said(good), Ok(()));
+        assert_eq!(said("{{/* a comment */}}"), Ok(()));
+        assert_eq!(said(""), Ok(()));
     }
 
     #[test]
