@@ -67,7 +67,13 @@ pub(super) enum Alerts {
 #[derive(Debug, Args)]
 pub(super) struct Server {
     /// Such as http://127.0.0.1:9090.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    #[arg(
+        long,
+        visible_alias = "url",
+        alias = "alertmanager.url",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9090"
+    )]
     server: String,
 }
 

@@ -22,8 +22,9 @@ pub(super) enum Query {
     Instant {
         #[command(flatten)]
         server: Server,
-        #[arg(value_name = "QUERY")]
-        query: String,
+        /// A server, such as http://127.0.0.1:9090, unless --url names it; and the query.
+        #[arg(value_names = ["SERVER", "QUERY"], num_args = 1..=2, required = true)]
+        words: Vec<String>,
         /// Seconds since 1970 or RFC 3339; now if absent.
         #[arg(long, value_name = "TIME")]
         time: Option<String>,
@@ -32,8 +33,9 @@ pub(super) enum Query {
     Range {
         #[command(flatten)]
         server: Server,
-        #[arg(value_name = "QUERY")]
-        query: String,
+        /// A server, such as http://127.0.0.1:9090, unless --url names it; and the query.
+        #[arg(value_names = ["SERVER", "QUERY"], num_args = 1..=2, required = true)]
+        words: Vec<String>,
         /// The last hour if absent.
         #[arg(long, value_name = "TIME")]
         start: Option<String>,
@@ -47,6 +49,9 @@ pub(super) enum Query {
     Series {
         #[command(flatten)]
         server: Server,
+        /// A server, such as http://127.0.0.1:9090, unless --url names it.
+        #[arg(value_name = "SERVER", required_unless_present = "url")]
+        words: Vec<String>,
         #[command(flatten)]
         chosen: Chosen,
     },
@@ -54,8 +59,9 @@ pub(super) enum Query {
     Labels {
         #[command(flatten)]
         server: Server,
-        #[arg(value_name = "LABEL")]
-        name: String,
+        /// A server, such as http://127.0.0.1:9090, unless --url names it; and the label's name.
+        #[arg(value_names = ["SERVER", "LABEL"], num_args = 1..=2, required = true)]
+        words: Vec<String>,
         #[command(flatten)]
         chosen: Chosen,
     },
@@ -63,9 +69,9 @@ pub(super) enum Query {
 
 #[derive(Debug, Args)]
 pub(super) struct Server {
-    /// Such as http://127.0.0.1:9090.
-    #[arg(value_name = "SERVER")]
-    url: String,
+    /// The server, instead of the first argument.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     #[arg(long, short = 'o', default_value = "promql")]
     format: Format,
 }
@@ -89,15 +95,33 @@ enum Format {
     Json,
 }
 
-/// A server, a path under it, and the parameters to post there.
-type Asked = (Server, String, Vec<(&'static str, String)>);
+/// What to ask of a server: a path under it, and the parameters to post there.
+struct Asked {
+    url: String,
+    format: Format,
+    path: String,
+    parameters: Vec<(&'static str, String)>,
+}
+
+impl Server {
+    /// The server's URL and the word behind it; what that word is, for who forgot it.
+    fn split(&self, words: Vec<String>, what: &str) -> Result<(String, String), String> {
+        let mut words = words.into_iter();
+        match (self.url.clone(), words.next(), words.next()) {
+            (Some(_), Some(_), Some(_)) => Err("--url and SERVER name the server twice".to_owned()),
+            (Some(url), Some(word), None) => Ok((url, word)),
+            (None, Some(url), Some(word)) => Ok((url, word)),
+            _ => Err(format!("give a server and {what}, or --url URL and {what}")),
+        }
+    }
+}
 
 impl Query {
     pub(super) fn run(self) -> ExitCode {
         let asked = self.asked(&Clock::real());
-        let outcome = asked.and_then(|(server, path, parameters)| {
-            let answer = fetch(&server.url, &path, &parameters)?;
-            Ok((server.format, answer))
+        let outcome = asked.and_then(|asked| {
+            let answer = fetch(&asked.url, &asked.path, &asked.parameters)?;
+            Ok((asked.format, answer))
         });
         match outcome {
             Ok((format, answer)) => show(format, &answer),
@@ -110,12 +134,14 @@ impl Query {
 
     /// The server, the path and its parameters.
     fn asked(self, clock: &Clock) -> Result<Asked, String> {
-        Ok(match self {
-            Self::Instant { server, query, time } => {
+        let (url, format, path, parameters) = match self {
+            Self::Instant { server, words, time } => {
+                let (url, query) = server.split(words, "a query")?;
                 let parameters = [Some(("query", query)), time.map(|time| ("time", time))];
-                (server, "/api/v1/query".to_owned(), parameters.into_iter().flatten().collect())
+                (url, server.format, "/api/v1/query".to_owned(), parameters.into_iter().flatten().collect())
             }
-            Self::Range { server, query, start, end, step } => {
+            Self::Range { server, words, start, end, step } => {
+                let (url, query) = server.split(words, "a query")?;
                 let now = clock.now() as f64 / 1000.0;
                 let end = end.unwrap_or_else(|| now.to_string());
                 let start = match start {
@@ -127,13 +153,19 @@ impl Query {
                     None => ((seconds(&end)? - seconds(&start)?) / 250.0).ceil().max(1.0).to_string(),
                 };
                 let parameters = vec![("query", query), ("start", start), ("end", end), ("step", step)];
-                (server, "/api/v1/query_range".to_owned(), parameters)
+                (url, server.format, "/api/v1/query_range".to_owned(), parameters)
             }
-            Self::Series { server, chosen } => (server, "/api/v1/series".to_owned(), chosen.parameters()),
-            Self::Labels { server, name, chosen } => {
-                (server, format!("/api/v1/label/{}/values", escaped(&name)), chosen.parameters())
+            Self::Series { server, words, chosen } => {
+                let more = std::iter::once(String::new());
+                let (url, _) = server.split(words.into_iter().chain(more).collect(), "selectors")?;
+                (url, server.format, "/api/v1/series".to_owned(), chosen.parameters())
             }
-        })
+            Self::Labels { server, words, chosen } => {
+                let (url, name) = server.split(words, "the name of a label")?;
+                (url, server.format, format!("/api/v1/label/{}/values", escaped(&name)), chosen.parameters())
+            }
+        };
+        Ok(Asked { url, format, path, parameters })
     }
 }
 
@@ -280,11 +312,17 @@ mod tests {
 
     #[test]
     fn a_range_without_times_is_the_last_hour() {
-        let server = Server { url: "h".to_owned(), format: Format::Promql };
         let (clock, _) = Clock::simulated(10_000_000);
-        let query = Query::Range { server, query: "up".to_owned(), start: None, end: None, step: None };
-        let (_, _, parameters) = query.asked(&clock).unwrap();
-        let texts: Vec<_> = parameters.iter().map(|(_, text)| text.as_str()).collect();
+        let query = |url: Option<&str>, words: &[&str]| {
+            let server = Server { url: url.map(str::to_owned), format: Format::Promql };
+            let words = words.iter().map(|word| (*word).to_owned()).collect();
+            Query::Range { server, words, start: None, end: None, step: None }.asked(&clock)
+        };
+        let asked = query(None, &["h", "up"]).unwrap();
+        let texts: Vec<_> = asked.parameters.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(texts, ["up", "6400", "10000", "15"]);
+        let by_flag = query(Some("h"), &["up"]).unwrap();
+        assert_eq!((by_flag.url.as_str(), &by_flag.parameters), ("h", &asked.parameters));
+        assert!(query(Some("h"), &["h", "up"]).is_err() && query(None, &["up"]).is_err());
     }
 }
