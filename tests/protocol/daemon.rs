@@ -48,9 +48,14 @@ fn command(data: &Path, arguments: &[&str]) -> Command {
 impl Daemon {
     /// Starts on free ports and waits until it is ready.
     pub(crate) fn start(data: &Path, arguments: &[&str]) -> Self {
+        Self::start_in(data, arguments, &[])
+    }
+
+    /// As [`Self::start`], with variables in its environment.
+    pub(crate) fn start_in(data: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let free =
             ["--listen", "127.0.0.1:0", "--otlp.grpc-listen", "127.0.0.1:0", "--otlp.http-listen", "127.0.0.1:0"];
-        let mut child = command(data, &[&free, arguments].concat()).spawn().unwrap();
+        let mut child = command(data, &[&free, arguments].concat()).envs(variables.iter().copied()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
         // Ends with the pipe, which ends with the child.

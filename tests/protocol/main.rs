@@ -18,6 +18,7 @@ mod life;
 mod notify;
 mod own;
 mod promtool;
+mod proxies;
 mod queries;
 mod remote_write;
 mod rules;

@@ -1,4 +1,5 @@
 //! Which requests go through a proxy, and how: plain ones are handed to it whole, those over TLS get a tunnel (CONNECT).
+//! A SOCKS5 proxy gives every request a tunnel, and looks the host's name up itself, as with Go's client.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -13,6 +14,7 @@ use http::uri::Scheme;
 use http::{HeaderMap, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::proxy::SocksV5;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,6 +24,9 @@ use tower::Service;
 use super::config::{ProxyConfig, TlsConfig};
 use super::exempt::Exempt;
 use super::{ClientError, connector, innermost, tls};
+
+/// Where SOCKS proxies listen.
+const SOCKS_PORT: u16 = 1080;
 
 /// The head of a proxy's answer.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -34,6 +39,8 @@ type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
 struct Gate {
     uri: Uri,
     login: Option<HeaderValue>,
+    /// It speaks SOCKS5; with name and password where the URL has them.
+    socks: Option<Option<(String, String)>>,
 }
 
 /// Which proxy each request takes.
@@ -101,14 +108,26 @@ fn gate(url: Option<&str>) -> Result<Option<Gate>, ClientError> {
     let bad = |what: &str| ClientError::Proxy(format!("the URL of the proxy {what}"));
     let whole = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let (scheme, rest) = whole.split_once("://").unwrap_or(("http", url));
-    if !matches!(scheme, "http" | "https") {
-        return Err(bad("must begin with http:// or https://"));
+    let is_socks = matches!(scheme, "socks5" | "socks5h");
+    if !is_socks && !matches!(scheme, "http" | "https") {
+        return Err(bad("must begin with http://, https:// or socks5://"));
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
     let (login, host) = authority.rsplit_once('@').map_or((None, authority), |(login, host)| (Some(login), host));
-    let uri: Uri = format!("{scheme}://{host}/").parse().map_err(|_| bad("is not a URL"))?;
+    let mut uri: Uri = format!("{scheme}://{host}/").parse().map_err(|_| bad("is not a URL"))?;
     if uri.host().is_none_or(str::is_empty) {
         return Err(bad("has no host"));
+    }
+    if is_socks {
+        if uri.port().is_none() {
+            uri = format!("{scheme}://{host}:{SOCKS_PORT}/").parse().map_err(|_| bad("is not a URL"))?;
+        }
+        let text = |text: &str| String::from_utf8(unescape(text)).map_err(|_| bad("has a login that cannot be sent"));
+        let login = login.map(|login| {
+            let (name, password) = login.split_once(':').unwrap_or((login, ""));
+            Ok::<_, ClientError>((text(name)?, text(password)?))
+        });
+        return Ok(Some(Gate { uri, login: None, socks: Some(login.transpose()?) }));
     }
     let login = login.map(|login| -> Result<_, ClientError> {
         let (name, password) = login.split_once(':').unwrap_or((login, ""));
@@ -117,7 +136,7 @@ fn gate(url: Option<&str>) -> Result<Option<Gate>, ClientError> {
         value.set_sensitive(true);
         Ok(value)
     });
-    Ok(Some(Gate { uri, login: login.transpose()? }))
+    Ok(Some(Gate { uri, login: login.transpose()?, socks: None }))
 }
 
 /// Undoes percent-encoding; what is none stays.
@@ -186,6 +205,14 @@ impl Service<Uri> for Connector {
         let mut this = self.clone();
         Box::pin(async move {
             let at_proxy = |error: BoxError| format!("proxy {}: {}", gate.uri, innermost(&*error));
+            if let Some(login) = gate.socks {
+                let mut socks = SocksV5::new(gate.uri.clone(), this.tcp);
+                if let Some((name, password)) = login {
+                    socks = socks.with_auth(name, password);
+                }
+                let io = socks.call(with_port(&uri)).await.map_err(|error| at_proxy(error.into()))?;
+                return Ok(Stream { io: Io::Http(io), is_proxied: false });
+            }
             let secure = this.secure.as_mut().filter(|_| gate.uri.scheme() == Some(&Scheme::HTTPS));
             let io = match secure {
                 Some(secure) => secure.call(gate.uri.clone()).await.map_err(at_proxy)?,
@@ -202,6 +229,13 @@ impl Service<Uri> for Connector {
             Ok(Stream { io, is_proxied: false })
         })
     }
+}
+
+/// The same place with its port, which SOCKS has to be told.
+fn with_port(uri: &Uri) -> Uri {
+    let (scheme, host) = (uri.scheme_str().unwrap_or("http"), uri.host().unwrap_or(""));
+    let port = uri.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+    format!("{scheme}://{host}:{port}/").parse().unwrap_or_else(|_| uri.clone())
 }
 
 /// Asks a proxy for a way through.

@@ -98,13 +98,78 @@ async fn exempt_hosts_are_reached_directly() {
 
 #[tokio::test]
 async fn wrong_urls_of_proxies_say_what_is_wrong() {
-    for (url, expected) in
-        [("socks5://a", "must begin with http://"), ("http://", "is not a URL"), ("http://a b", "is not a URL")]
-    {
+    for (url, expected) in [
+        ("socks4://a", "must begin with http://"),
+        ("http://", "is not a URL"),
+        ("socks5://", "is not a URL"),
+        ("http://a b", "is not a URL"),
+    ] {
         let config = serde_saphyr::from_str(&format!("{{proxy_url: '{url}'}}")).unwrap();
         let made =
             crate::server::client::HttpClient::new(&config, &Tasks::default(), &crate::base::clock::Clock::real());
         let error = made.unwrap_err().to_string();
         assert!(error.contains(expected), "{url}: {error}");
     }
+}
+
+/// A SOCKS5 proxy that wants `me` and `p@ss`; it finds every host at one address, and tells what was asked for.
+async fn socks(to: String) -> (String, Heads) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = Heads::default();
+    let known = Arc::clone(&asked);
+    drop(Tasks::default().spawn(TaskKind::Listener, async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            drop(Tasks::default().spawn(TaskKind::Connection, pass_socks(stream, to.clone(), Arc::clone(&known))));
+        }
+    }));
+    (address, asked)
+}
+
+async fn pass_socks(mut stream: TcpStream, to: String, asked: Heads) {
+    // Version 5, one method: name and password.
+    let mut hello = [0; 3];
+    stream.read_exact(&mut hello).await.unwrap();
+    assert_eq!(hello, [5, 1, 2]);
+    stream.write_all(&[5, 2]).await.unwrap();
+    let mut login = [0; 9];
+    stream.read_exact(&mut login).await.unwrap();
+    assert_eq!(&login, b"\x01\x02me\x04p@ss");
+    stream.write_all(&[1, 0]).await.unwrap();
+    let mut request = vec![0; 5];
+    stream.read_exact(&mut request).await.unwrap();
+    // Connect, to a name: it is not looked up on our side.
+    assert_eq!(request[..4], [5, 1, 0, 3]);
+    let mut rest = vec![0; usize::from(request[4]) + 2];
+    stream.read_exact(&mut rest).await.unwrap();
+    let (name, port) = rest.split_at(rest.len() - 2);
+    let port = u16::from_be_bytes([port[0], port[1]]);
+    asked.lock().push(format!("{}:{port}", String::from_utf8_lossy(name)));
+    let refuses = name == b"no.test";
+    stream.write_all(&[5, if refuses { 2 } else { 0 }, 0, 1, 127, 0, 0, 1, 0, 80]).await.unwrap();
+    if !refuses {
+        let mut other = TcpStream::connect(&to).await.unwrap();
+        drop(tokio::io::copy_bidirectional(&mut stream, &mut other).await);
+    }
+}
+
+#[tokio::test]
+async fn every_request_goes_through_a_socks_proxy() {
+    let plain = serve(Router::new().route("/", get(who))).await;
+    let (address, asked) = socks(plain.trim_start_matches("http://").trim_end_matches('/').to_owned()).await;
+    for scheme in ["socks5", "socks5h"] {
+        let through = client(&format!("{{proxy_url: '{scheme}://me:p%40ss@{address}'}}"));
+        // Whole, and not in the form for proxies.
+        assert_eq!(body_of(&through, "http://target.test:81/").await.unwrap(), "- -");
+        let refused = body_of(&through, "http://no.test/").await.unwrap_err().to_string();
+        assert!(refused.contains(&format!("proxy {scheme}://{address}/")) && !refused.contains("p@ss"), "{refused}");
+    }
+    assert_eq!(*asked.lock(), ["target.test:81", "no.test:80", "target.test:81", "no.test:80"]);
+    let signed = signed();
+    let (address, asked) =
+        socks(serve_tls(&signed).await.trim_start_matches("https://").trim_end_matches('/').to_owned()).await;
+    let through =
+        client(&format!("{{proxy_url: 'socks5://me:p%40ss@{address}', tls_config: {{insecure_skip_verify: true}}}}"));
+    assert_eq!(body_of(&through, "https://secure.test/").await.unwrap(), "ok");
+    assert_eq!(*asked.lock(), ["secure.test:443"]);
 }
