@@ -9,6 +9,7 @@ pub mod code_pages;
 pub mod disk;
 pub mod drain;
 pub mod glob;
+pub mod go_url;
 pub mod huge_pages;
 pub mod memory;
 pub mod priority;

@@ -24,6 +24,8 @@ pub enum UnitError {
     DurationRange(String),
     #[error("not a valid size: {0:?} (write 512, 64KB, 16MiB, 1GB)")]
     Size(String),
+    #[error("not a valid size: {0:?} (here a size has a unit: 512B, 64KB, 16MiB, 1GB)")]
+    SizeUnit(String),
 }
 
 /// Units of a duration from the longest, in milliseconds.
@@ -193,6 +195,46 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+/// A size as Prometheus' own files have it: numbers with units (`1GB512MB`, upper case), or `0`. Where nothing is
+/// written it is none.
+pub fn with_unit<'de, D: Deserializer<'de>, T: From<ByteSize> + Default>(deserializer: D) -> Result<T, D::Error> {
+    let written = Option::<WithUnit>::deserialize(deserializer)?;
+    Ok(written.map_or_else(T::default, |WithUnit(size)| size.into()))
+}
+
+struct WithUnit(ByteSize);
+
+impl FromStr for WithUnit {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let bad = || UnitError::SizeUnit(text.to_owned());
+        let (mut rest, mut total) = (text, 0_u64);
+        if text == "0" {
+            return Ok(Self(ByteSize(0)));
+        }
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+            let letters = rest.get(digits..).and_then(|rest| rest.find(|c: char| c.is_ascii_digit() || c == '.'));
+            let (part, after) = rest.split_at(letters.map_or(rest.len(), |letters| digits + letters));
+            let unit = part.get(digits..).unwrap_or_default();
+            if digits == 0 || !unit.ends_with('B') || !unit.chars().all(|c| c.is_ascii_uppercase() || c == 'i') {
+                return Err(bad());
+            }
+            let part: ByteSize = part.parse().map_err(|_| bad())?;
+            total = total.checked_add(part.0).ok_or_else(bad)?;
+            rest = after;
+        }
+        if text.is_empty() { Err(bad()) } else { Ok(Self(ByteSize(total))) }
+    }
+}
+
+impl<'de> Deserialize<'de> for WithUnit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Scalar(std::marker::PhantomData))
+    }
+}
+
 impl Serialize for Period {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -237,6 +279,24 @@ mod tests {
         }
         assert!("1XB".parse::<ByteSize>().is_err() && "99999999PB".parse::<ByteSize>().is_err());
         assert_eq!(ByteSize::from_bytes(64 << 20).to_string(), "64MiB");
+    }
+
+    #[test]
+    fn sizes_of_prometheus_have_units() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Sizes {
+            #[serde(default, deserialize_with = "with_unit")]
+            a: ByteSize,
+            #[serde(default, deserialize_with = "with_unit")]
+            b: Option<ByteSize>,
+        }
+        let read: Sizes = serde_saphyr::from_str("{a: 1KiB512B, b: 0}").unwrap();
+        assert_eq!((read.a, read.b), (ByteSize::from_bytes(1536), Some(ByteSize::default())));
+        let read: Sizes = serde_saphyr::from_str("{a: 100B, b: }").unwrap();
+        assert_eq!((read.a, read.b), (ByteSize::from_bytes(100), None));
+        for text in ["100", "1kb", "'1 KB'", "KB", "''", "-1GB", "1GB2"] {
+            assert!(serde_saphyr::from_str::<Sizes>(&format!("a: {text}")).is_err(), "{text}");
+        }
     }
 
     #[test]

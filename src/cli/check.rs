@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::app::config;
-use crate::cli::check_rules::{self, Lint, Wanted};
+use crate::cli::check_config::{self, Wanted};
+use crate::cli::check_rules::{self, Lint};
 use crate::cli::verdict::{self, Answer, Verdict};
-use crate::cli::{check_data, complain};
+use crate::cli::{check_data, check_metrics, complain};
 use crate::notify::settings::Settings;
 
 /// A data folder, or one of the commands below.
@@ -28,9 +29,8 @@ enum What {
     Config {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// all, duplicate-rules, too-long-scrape-interval, none; several with commas.
-        #[arg(long, value_enum, value_delimiter = ',', default_value = "duplicate-rules")]
-        lint: Vec<Lint>,
+        #[command(flatten)]
+        wanted: Wanted,
         #[command(flatten)]
         answer: Answer,
     },
@@ -39,13 +39,21 @@ enum What {
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
         /// all, duplicate-rules, none; several with commas.
-        #[arg(long, value_enum, value_delimiter = ',', default_value = "duplicate-rules")]
-        lint: Vec<Lint>,
+        #[arg(long, value_delimiter = ',', default_value = "duplicate-rules")]
+        lint: Vec<String>,
+        /// Pass over keys that are not known.
+        #[arg(long)]
+        ignore_unknown_fields: bool,
         /// A running server, such as http://127.0.0.1:9090: also name metrics that it does not have.
         #[arg(long = "metrics-from", value_name = "URL")]
         metrics_from: Option<String>,
         #[command(flatten)]
         answer: Answer,
+    },
+    /// Check metrics in the text format on standard input against Prometheus' guide to naming.
+    Metrics {
+        #[command(flatten)]
+        wanted: check_metrics::Wanted,
     },
     /// Check alertmanager.yml files: routes, receivers, time intervals, and all templates in them and beside them.
     Alertmanager {
@@ -78,16 +86,11 @@ impl Check {
             (None, None) => return ExitCode::from(2),
         };
         match what {
-            What::Config { files, lint, answer } => {
-                let verdicts: Vec<Verdict> = files.iter().map(|file| config_verdict(file, &lint)).collect();
-                verdict::tell(&verdicts, answer)
-            }
-            What::Rules { files, lint, metrics_from, answer } => {
-                if lint.contains(&Lint::TooLongScrapeInterval) {
-                    complain("--lint too-long-scrape-interval is for check config");
-                    return ExitCode::from(2);
-                }
-                let wanted = Wanted { lints: &lint, metrics_from: metrics_from.as_deref() };
+            What::Config { files, wanted, answer } => verdict::tell(&check_config::check(&files, &wanted), answer),
+            What::Rules { files, lint, ignore_unknown_fields, metrics_from, answer } => {
+                let lints = Lint::read(&lint, &[Lint::DuplicateRules]);
+                let metrics_from = metrics_from.as_deref();
+                let wanted = check_rules::Wanted { lints: &lints, ignore_unknown_fields, metrics_from };
                 match check_rules::check(&files, wanted) {
                     Ok(verdicts) => verdict::tell(&verdicts, answer),
                     Err(error) => {
@@ -96,6 +99,7 @@ impl Check {
                     }
                 }
             }
+            What::Metrics { wanted } => check_metrics::run(&wanted),
             What::Alertmanager { files, answer } => {
                 let verdicts: Vec<Verdict> = files.iter().map(|file| alertmanager_verdict(file)).collect();
                 verdict::tell(&verdicts, answer)
@@ -104,35 +108,6 @@ impl Check {
             What::Data { folder } => check_data::run(&folder),
         }
     }
-}
-
-fn config_verdict(file: &Path, lints: &[Lint]) -> Verdict {
-    let mut verdict = Verdict::of(file);
-    match config::check(file) {
-        Ok(loaded) => {
-            verdict.notes = loaded.notes;
-            let config = loaded.config;
-            let rules: usize = config.rule_groups.iter().map(|group| group.rules.len()).sum();
-            verdict.summary = format!("{} scrape configs, {rules} rules", config.scrape_configs.len());
-            if Lint::wants(lints, Lint::DuplicateRules) {
-                verdict.lints = check_rules::repeated(&config.rule_groups);
-            }
-            if Lint::wants(lints, Lint::TooLongScrapeInterval) {
-                let lookback = config.own.query.lookback;
-                for job in &config.scrape_configs {
-                    let interval = job.scrape_interval.unwrap_or(config.global.scrape_interval);
-                    if interval.as_millis() >= lookback.as_millis() {
-                        let name = &job.job_name;
-                        verdict.lints.push(format!(
-                            "job {name}: a scrape_interval of {interval} leaves gaps, because queries look back {lookback}"
-                        ));
-                    }
-                }
-            }
-        }
-        Err(config::Faults(faults)) => verdict.faults = faults,
-    }
-    verdict
 }
 
 fn alertmanager_verdict(file: &Path) -> Verdict {

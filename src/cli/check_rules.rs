@@ -6,25 +6,43 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::yaml::YamlError;
-use crate::cli::query;
 use crate::cli::verdict::Verdict;
+use crate::cli::{complain, query};
 use crate::rules::near::near_metric;
 use crate::rules::rule::GroupSpec;
 use crate::rules::{absent, file};
 
-/// Which lints are wanted, as promtool names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+/// What is looked for beside faults, as promtool names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lint {
-    All,
     DuplicateRules,
     TooLongScrapeInterval,
-    None,
 }
 
 impl Lint {
-    /// Whether one of the wanted is this.
-    pub(super) fn wants(wanted: &[Self], lint: Self) -> bool {
-        !wanted.contains(&Self::None) && (wanted.contains(&Self::All) || wanted.contains(&lint))
+    /// The lints that words ask for, of those that there are here. A word that is not known is warned of, as promtool does.
+    pub(super) fn read(words: &[String], here: &[Self]) -> Vec<Self> {
+        let mut wanted = Vec::new();
+        for word in words {
+            let lint = match word.as_str() {
+                "" | "none" => continue,
+                "all" => {
+                    wanted.extend(here);
+                    continue;
+                }
+                "duplicate-rules" => Self::DuplicateRules,
+                "too-long-scrape-interval" if here.contains(&Self::TooLongScrapeInterval) => {
+                    Self::TooLongScrapeInterval
+                }
+                _ => {
+                    complain(&format!("WARNING: unknown lint option: {word:?}"));
+                    continue;
+                }
+            };
+            wanted.push(lint);
+        }
+        let is_config = here.contains(&Self::TooLongScrapeInterval);
+        if is_config && words.iter().any(|word| word == "none") { Vec::new() } else { wanted }
     }
 }
 
@@ -32,13 +50,14 @@ impl Lint {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) lints: &'a [Lint],
+    pub(super) ignore_unknown_fields: bool,
     /// A server that must know every metric that rules name.
     pub(super) metrics_from: Option<&'a str>,
 }
 
 /// Checks files; without any, standard input. An error where the server cannot be asked.
 pub(super) fn check(files: &[PathBuf], wanted: Wanted<'_>) -> Result<Vec<Verdict>, String> {
-    let mut read = read_all(files);
+    let mut read = read_all(files, wanted.ignore_unknown_fields);
     if let Some(server) = wanted.metrics_from {
         let answer = query::fetch(server, "/api/v1/label/__name__/values", &[])?;
         let sent = answer["data"].as_array().into_iter().flatten().filter_map(|name| name.as_str());
@@ -80,16 +99,17 @@ fn unsent(groups: &[GroupSpec], known: &BTreeSet<String>) -> Vec<String> {
 
 type Read = (PathBuf, Result<Vec<GroupSpec>, Vec<YamlError>>);
 
-fn read_all(files: &[PathBuf]) -> Vec<Read> {
+fn read_all(files: &[PathBuf], is_lenient: bool) -> Vec<Read> {
     if files.is_empty() {
         let mut text = String::new();
         let read = std::io::stdin()
             .read_to_string(&mut text)
             .map_err(|error| vec![crate::base::yaml::YamlError::whole_file("standard input", error.to_string())]);
-        let groups = read.and_then(|_| file::read("standard input", &text, 60_000));
+        let groups = read.and_then(|_| file::read_as("standard input", &text, 60_000, is_lenient));
         return vec![(PathBuf::from("standard input"), groups)];
     }
-    files.iter().map(|path| (path.clone(), file::load(path, 60_000))).collect()
+    let load = if is_lenient { file::load_leniently } else { file::load };
+    files.iter().map(|path| (path.clone(), load(path, 60_000))).collect()
 }
 
 fn verdict(path: &Path, groups: Result<Vec<GroupSpec>, Vec<YamlError>>, lints: &[Lint]) -> Verdict {
@@ -97,7 +117,7 @@ fn verdict(path: &Path, groups: Result<Vec<GroupSpec>, Vec<YamlError>>, lints: &
     match groups {
         Ok(groups) => {
             let count: usize = groups.iter().map(|group| group.rules.len()).sum();
-            if Lint::wants(lints, Lint::DuplicateRules) {
+            if lints.contains(&Lint::DuplicateRules) {
                 verdict.lints = repeated(&groups);
             }
             verdict.summary = format!("{count} rules found");
@@ -107,10 +127,10 @@ fn verdict(path: &Path, groups: Result<Vec<GroupSpec>, Vec<YamlError>>, lints: &
     verdict
 }
 
-/// Rules with the same name and labels: their series get in each other's way.
-pub(super) fn repeated(groups: &[GroupSpec]) -> Vec<String> {
+/// Rules of one file with the same name and labels: their series get in each other's way.
+pub(super) fn repeated<'a>(groups: impl IntoIterator<Item = &'a GroupSpec>) -> Vec<String> {
     let mut seen = BTreeMap::new();
-    for rule in groups.iter().flat_map(|group| &group.rules) {
+    for rule in groups.into_iter().flat_map(|group| &group.rules) {
         *seen.entry((rule.name.clone(), rule.labels.clone())).or_insert(0) += 1;
     }
     let repeated = seen.into_iter().filter(|(_, count)| *count > 1);

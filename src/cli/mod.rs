@@ -5,12 +5,15 @@
 mod alerts;
 mod cardinality;
 mod check;
+mod check_config;
 mod check_data;
+mod check_metrics;
 mod check_rules;
 mod check_slo;
 mod export;
 mod import;
 mod inspect;
+mod junit;
 mod promql;
 mod query;
 mod reading;
@@ -79,8 +82,7 @@ enum Command {
     #[command(subcommand)]
     Rules(rules::Rules),
     /// Test rules without running anything.
-    #[command(subcommand)]
-    Test(test_rules::Test),
+    Test(test_rules::Tests),
 }
 
 #[derive(Debug, clap::Args)]

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::app::config::list;
 use crate::app::config::own::{self, Own};
-use crate::app::config::tracing;
+use crate::app::config::{remote, tracing};
 use crate::app::options::Retention;
-use crate::base::units::{ByteSize, Period};
+use crate::base::units::{ByteSize, Period, with_unit};
+use crate::base::yaml::unless_empty;
 use crate::ingest::exposition::Format;
 use crate::ingest::otlp;
 use crate::ingest::relabel::NameValidation;
@@ -32,9 +32,9 @@ pub struct File {
     pub storage: Storage,
     pub tracing: Option<tracing::Config>,
     #[serde(deserialize_with = "list")]
-    pub remote_write: Vec<Value>,
+    pub remote_write: Vec<Option<remote::Write>>,
     #[serde(deserialize_with = "list")]
-    pub remote_read: Vec<Value>,
+    pub remote_read: Vec<Option<remote::Read>>,
     pub otlp: Option<otlp::config::Config>,
     /// Ours.
     pub novascope: Option<Own>,
@@ -60,6 +60,7 @@ pub struct Global {
     pub external_labels: BTreeMap<String, String>,
     pub query_log_file: String,
     pub scrape_failure_log_file: String,
+    #[serde(deserialize_with = "with_unit")]
     pub body_size_limit: ByteSize,
     pub sample_limit: u64,
     pub label_limit: u64,
@@ -67,7 +68,9 @@ pub struct Global {
     pub label_value_length_limit: u64,
     pub target_limit: u64,
     pub keep_dropped_targets: u64,
+    #[serde(deserialize_with = "unless_empty")]
     pub metric_name_validation_scheme: Option<NameValidation>,
+    #[serde(deserialize_with = "unless_empty")]
     pub metric_name_escaping_scheme: Option<scrape::Escaping>,
     pub scrape_native_histograms: Option<bool>,
     pub convert_classic_histograms_to_nhcb: bool,
@@ -105,6 +108,15 @@ impl Default for Global {
 }
 
 impl Global {
+    /// Intervals of 0 are the default, as with Prometheus.
+    pub fn settle(&mut self) {
+        for interval in [&mut self.scrape_interval, &mut self.evaluation_interval] {
+            if interval.is_zero() {
+                *interval = Period::from_secs(60);
+            }
+        }
+    }
+
     /// What scrape jobs inherit.
     pub fn scrape_defaults(&self) -> scrape::Defaults {
         scrape::Defaults {
@@ -196,7 +208,7 @@ impl Storage {
                     .to_owned(),
             );
         }
-        if let Some(count) = self.exemplars.max_exemplars {
+        if let Some(count) = self.exemplars.max_exemplars.map(|count| u64::try_from(count).unwrap_or(0)) {
             if store.exemplar_bytes_max == default.exemplar_bytes_max {
                 store.exemplar_bytes_max = ByteSize::from_bytes(count.saturating_mul(EXEMPLAR_BYTES));
                 notes.push(format!(
@@ -227,6 +239,7 @@ pub struct Tsdb {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChunkEncoding {
+    #[serde(deserialize_with = "unless_empty")]
     pub floats: Option<FloatEncoding>,
 }
 
@@ -242,6 +255,7 @@ pub enum FloatEncoding {
 #[serde(deny_unknown_fields, default)]
 pub struct TsdbRetention {
     pub time: Option<Period>,
+    #[serde(deserialize_with = "with_unit")]
     pub size: Option<ByteSize>,
     pub percentage: Option<f64>,
 }
@@ -249,31 +263,6 @@ pub struct TsdbRetention {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Exemplars {
-    /// Exemplars kept in all; 0 keeps none.
-    pub max_exemplars: Option<u64>,
-}
-
-impl File {
-    /// What is wrong with sections that have no effect here, as far as Prometheus would say so first: a file that is
-    /// accepted should be one that it takes.
-    pub(super) fn ineffective_fault(&self) -> Option<String> {
-        [("remote_write", &self.remote_write), ("remote_read", &self.remote_read)]
-            .iter()
-            .find_map(|(section, entries)| sender_fault(section, entries))
-    }
-}
-
-fn sender_fault(section: &str, entries: &[Value]) -> Option<String> {
-    let mut names = std::collections::BTreeSet::new();
-    entries.iter().find_map(|entry| {
-        if entry.is_null() {
-            return Some(format!("{section}: an entry is empty"));
-        }
-        let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
-        if text("url").is_empty() {
-            return Some(format!("{section}: url is missing"));
-        }
-        let name = text("name");
-        (!name.is_empty() && !names.insert(name.to_owned())).then(|| format!("{section}: name {name:?} is there twice"))
-    })
+    /// Exemplars kept in all; 0 or less keeps none.
+    pub max_exemplars: Option<i64>,
 }

@@ -11,6 +11,8 @@ pub mod alerting;
 pub mod file;
 pub mod own;
 pub mod redact;
+pub mod remote;
+pub mod section;
 pub mod tiers;
 pub mod tracing;
 
@@ -86,20 +88,38 @@ pub fn load(path: &Path) -> Result<Loaded, YamlError> {
     })
 }
 
+/// How a configuration is checked; what is not set is done as a start does it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    /// Only this file is looked at, none that it names.
+    pub syntax_only: bool,
+    /// Keys of rule files that are not known are passed over.
+    pub ignore_unknown_fields: bool,
+    /// Refuse what Prometheus as an agent does.
+    pub is_agent: bool,
+}
+
 /// As [`load`], with every fault that can be found at once: those of all rule files.
 pub fn check(path: &Path) -> Result<Loaded, Faults> {
+    check_as(path, How::default())
+}
+
+/// As [`check`], in another way than a start does it.
+pub fn check_as(path: &Path, how: How) -> Result<Loaded, Faults> {
     let name = path.display().to_string();
     let text = read(path)?;
-    let file: File = yaml::read(&name, &text).map_err(|error| {
+    let mut file: File = yaml::read(&name, &text).map_err(|error| {
         let hint = flag_hint(&error.message);
         error.with_hint(hint)
     })?;
-    if let Some(why) = file.ineffective_fault() {
-        return Err(YamlError::whole_file(&name, why).into());
+    file.global.settle();
+    file.check_sections(how.is_agent).map_err(|fault| fault.locate(&name, &text))?;
+    if how.syntax_only {
+        (file.rule_files, file.scrape_config_files) = (Vec::new(), Vec::new());
     }
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut notes = Vec::new();
-    let rule_groups = load_rules(&file, folder, &mut notes)?;
+    let rule_groups = load_rules(&file, (folder, how), &mut notes)?;
     let mut scrape_configs = file.scrape_configs;
     for pattern in &file.scrape_config_files {
         let found = glob::expand(&folder.join(pattern));
@@ -126,7 +146,9 @@ pub fn check(path: &Path) -> Result<Loaded, Faults> {
         [("remote_write", !file.remote_write.is_empty()), ("remote_read", !file.remote_read.is_empty())]
     {
         if present {
-            notes.push(format!("{section} is accepted and has no effect yet"));
+            notes.push(format!(
+                "{section} is checked and has no effect: what is stored here is not sent on or asked for elsewhere"
+            ));
         }
     }
     let config = Config {
@@ -195,7 +217,8 @@ fn flag_hint(message: &str) -> Option<String> {
 }
 
 /// The groups of all rule files, or the faults of all.
-fn load_rules(file: &File, folder: &Path, notes: &mut Vec<String>) -> Result<Vec<GroupSpec>, Faults> {
+fn load_rules(file: &File, (folder, how): (&Path, How), notes: &mut Vec<String>) -> Result<Vec<GroupSpec>, Faults> {
+    let load = if how.ignore_unknown_fields { rules::load_leniently } else { rules::load };
     let mut groups = Vec::new();
     let mut faults = Vec::new();
     for pattern in &file.rule_files {
@@ -204,7 +227,7 @@ fn load_rules(file: &File, folder: &Path, notes: &mut Vec<String>) -> Result<Vec
             notes.push(format!("rule_files: nothing matches {pattern}"));
         }
         for path in found {
-            match rules::load(&path, file.global.evaluation_interval.as_millis()) {
+            match load(&path, file.global.evaluation_interval.as_millis()) {
                 Ok(read) => groups.extend(read),
                 Err(found) => faults.extend(found),
             }

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::base::units::Period;
+use crate::base::yaml::unless_empty;
 use crate::server::client::config::{Secret, TlsConfig};
 
 /// What carries the spans.
@@ -42,7 +43,7 @@ pub struct Config {
     pub tls_config: Option<TlsConfig>,
     #[serde(default)]
     pub headers: BTreeMap<String, Secret>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_empty")]
     pub compression: Option<Compression>,
     #[serde(default = "timeout")]
     pub timeout: Period,
@@ -65,6 +66,7 @@ impl Config {
             return Err(format!("tracing: sampling_fraction {} must be between 0 and 1", self.sampling_fraction));
         }
         if let Some(tls) = &mut self.tls_config {
+            tls.validate().map_err(|error| format!("tracing: {error}"))?;
             tls.resolve(folder);
         }
         Ok(())

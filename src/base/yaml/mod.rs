@@ -7,10 +7,12 @@
 
 pub mod expand;
 pub mod nearest;
+pub mod place;
 
 use std::fmt;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _, IntoDeserializer as _};
+use serde::{Deserialize, Deserializer};
 use serde_saphyr::Error;
 
 /// A file that cannot be used.
@@ -93,10 +95,29 @@ pub fn read_with<T: DeserializeOwned>(
     })
 }
 
+/// Line and column of what a path of keys and positions leads to in a text with variables; see [`place::place`].
+pub fn place_of(text: &str, path: &[String]) -> Option<(u64, u64)> {
+    let expanded = expand::expand(text, |name| std::env::var(name).ok()).ok()?;
+    place::place(&expanded, path)
+}
+
 /// Reads a text in which `${…}` means nothing, such as a rule file, whose templates have their own dollars.
 pub fn read_plain<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, YamlError> {
     let options = serde_saphyr::options! { with_snippet: false };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| fault(file, text, &error))
+}
+
+/// For a value whose empty text means that nothing is said, as in Prometheus' files.
+pub fn unless_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty());
+    text.map(|text| T::deserialize(text.into_deserializer())).transpose()
+}
+
+/// For a list whose entries must all say something.
+pub fn filled<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+    let Some(entries) = Option::<Vec<Option<T>>>::deserialize(deserializer)? else { return Ok(None) };
+    let filled = |entry: Option<T>| entry.ok_or_else(|| D::Error::custom("an entry of this list is empty"));
+    entries.into_iter().map(filled).collect::<Result<_, _>>().map(Some)
 }
 
 fn fault(file: &str, text: &str, error: &Error) -> YamlError {
@@ -134,7 +155,6 @@ fn unknown(what: &str, name: &str, known: &[&'static str], otherwise: &str) -> S
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
-    use serde::Deserialize;
 
     use super::*;
 

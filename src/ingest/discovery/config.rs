@@ -82,7 +82,11 @@ pub struct Config {
 pub enum ConfigError {
     #[error("{0:?} is not a valid hostname: targets are host:port without a scheme or path")]
     Address(String),
-    #[error("file_sd_configs: path name {0:?} is not valid: it must end in .json, .yml or .yaml")]
+    #[error("static_configs: \"\" is not a valid label name")]
+    LabelName,
+    #[error(
+        "file_sd_configs: path name {0:?} is not valid: it must end in .json, .yml or .yaml, and a star may stand in its last part only"
+    )]
     FileName(String),
     #[error("file_sd_configs must name at least one file")]
     NoFiles,
@@ -102,6 +106,10 @@ impl Config {
     /// Checks what the shape of the file does not say. `addresses` says whether targets must be addresses already,
     /// because no relabelling can make them so.
     pub fn validate(&self, addresses: bool) -> Result<(), ConfigError> {
+        let labels = self.statics.iter().flat_map(|config| config.labels.iter().flatten());
+        if labels.clone().any(|(name, _)| name.is_empty()) {
+            return Err(ConfigError::LabelName);
+        }
         let targets = self.statics.iter().flat_map(|config| config.targets.iter().flatten());
         for target in targets.filter(|_| addresses) {
             check_address(target)?;
@@ -143,7 +151,8 @@ impl FileConfig {
             return Err(ConfigError::NoFiles);
         }
         for file in &self.files {
-            if kind_of(file).is_none() {
+            let behind_star = file.to_str().and_then(|text| text.split_once('*')).map_or("", |(_, behind)| behind);
+            if kind_of(file).is_none() || behind_star.contains('/') {
                 return Err(ConfigError::FileName(file.display().to_string()));
             }
         }

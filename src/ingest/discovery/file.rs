@@ -82,17 +82,24 @@ fn watch(patterns: &[PathBuf], stirred: &Arc<Notify>) -> notify::Result<Recommen
     Ok(watcher)
 }
 
-fn read(file: &Path) -> Result<Vec<Group>, String> {
+/// The groups of a file. An entry that is nothing is a fault, as with Prometheus.
+pub(super) fn read(file: &Path) -> Result<Vec<Group>, String> {
     let size = std::fs::metadata(file).map_err(|error| error.to_string())?.len();
     if size > FILE_BYTES_MAX {
         return Err(format!("{size} bytes are more than {FILE_BYTES_MAX}"));
     }
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
-    let configs: Vec<StaticConfig> = if kind_of(file) == Some(true) {
+    let entries: Vec<Option<StaticConfig>> = if kind_of(file) == Some(true) {
         serde_json::from_str(&text).map_err(|error| error.to_string())?
     } else {
         serde_saphyr::from_str(&text).map_err(|error| error.to_string())?
     };
+    let filled =
+        |(at, entry): (usize, Option<_>)| entry.ok_or_else(|| format!("nil target group item found (index {at})"));
+    let configs: Vec<StaticConfig> = entries.into_iter().enumerate().map(filled).collect::<Result<_, _>>()?;
+    if configs.iter().any(|config| config.labels.iter().flatten().any(|(name, _)| name.is_empty())) {
+        return Err("\"\" is not a valid label name".to_owned());
+    }
     let labelled = |config| {
         let mut group = Group::from_static(config);
         group.labels.insert("__meta_filepath".to_owned(), file.display().to_string());

@@ -10,6 +10,7 @@ mod file;
 mod http;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::base::clock::Clock;
 use crate::base::drain::Drain;
+use crate::base::glob;
 use crate::base::tasks::{TaskKind, Tasks};
 use crate::server::client::{ClientError, HttpClient};
 use crate::telemetry::Counters;
@@ -51,6 +53,36 @@ impl Group {
             labels: config.labels.unwrap_or_default(),
         }
     }
+}
+
+/// What lists in the configuration and files say, without waiting for anything.
+#[derive(Debug, Default)]
+pub struct Written {
+    pub groups: Vec<Group>,
+    /// Files that cannot be read, and why.
+    pub faults: Vec<String>,
+    /// Patterns that no file matches.
+    pub missing: Vec<PathBuf>,
+}
+
+/// Reads what is written down; for checks of a configuration.
+pub fn written(config: &Config) -> Written {
+    let mut written = Written::default();
+    written.groups.extend(config.statics.iter().cloned().map(Group::from_static));
+    for pattern in config.files.iter().flat_map(|source| &source.files) {
+        let pattern = config.folder.join(pattern);
+        let found: Vec<PathBuf> = glob::expand(&pattern).into_iter().filter(|path| path.exists()).collect();
+        if found.is_empty() {
+            written.missing.push(pattern);
+        }
+        for path in found {
+            match file::read(&path) {
+                Ok(groups) => written.groups.extend(groups),
+                Err(why) => written.faults.push(format!("file of targets {}: {why}", path.display())),
+            }
+        }
+    }
+    written
 }
 
 /// What every source of one job knows now.

@@ -21,6 +21,7 @@
 mod format;
 mod labels;
 mod lexer;
+pub mod lint;
 mod metric;
 mod number;
 mod openmetrics;

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::base::yaml::unless_empty;
+
 /// How OTLP becomes series. Keys, defaults and checks are Prometheus' (3.14), so that its file works unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Plain")]
@@ -91,8 +93,8 @@ struct Plain {
     promote_resource_attributes: Vec<String>,
     #[serde(default)]
     ignore_resource_attributes: Vec<String>,
-    #[serde(default)]
-    translation_strategy: Strategy,
+    #[serde(default, deserialize_with = "unless_empty")]
+    translation_strategy: Option<Strategy>,
     #[serde(default)]
     keep_identifying_resource_attributes: bool,
     #[serde(default)]
@@ -139,7 +141,7 @@ impl TryFrom<Plain> for Config {
         };
         Ok(Self {
             promotion,
-            translation_strategy: plain.translation_strategy,
+            translation_strategy: plain.translation_strategy.unwrap_or_default(),
             keep_identifying_resource_attributes: plain.keep_identifying_resource_attributes,
             convert_histograms_to_nhcb: plain.convert_histograms_to_nhcb,
             promote_scope_metadata: plain.promote_scope_metadata,

@@ -57,6 +57,8 @@ pub struct RuleConfig {
 pub enum RuleError {
     #[error("unknown relabel action {0:?}")]
     UnknownAction(String),
+    #[error("source_labels: \"\" is not a valid label name")]
+    EmptySource,
     #[error("invalid regex {regex:?}: {message}")]
     Regex { regex: String, message: String },
     #[error("relabel configuration for hashmod requires non-zero modulus")]
@@ -137,6 +139,9 @@ impl RuleConfig {
             Some(name) => Action::from_name(name).ok_or_else(|| RuleError::UnknownAction(name.clone()))?,
         };
         self.check_fields(action)?;
+        if self.source_labels.iter().flatten().any(String::is_empty) {
+            return Err(RuleError::EmptySource);
+        }
         let text = self.regex.as_deref().unwrap_or(ANY);
         let regex = Pattern::new(text)
             .map_err(|error| RuleError::Regex { regex: text.to_owned(), message: error.to_string() })?;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::base::units::{ByteSize, Period};
+use crate::base::units::{ByteSize, Period, with_unit};
+use crate::base::yaml::{filled, unless_empty};
 use crate::ingest::discovery::config as discovery;
 use crate::ingest::exposition::{self, Format};
 use crate::ingest::relabel::{self, NameValidation, Rule, RuleConfig, RuleError};
@@ -25,6 +26,7 @@ with_client_keys! {
         pub scrape_interval: Option<Period>,
         pub scrape_timeout: Option<Period>,
         pub scrape_protocols: Option<Vec<Format>>,
+        #[serde(default, deserialize_with = "unless_empty")]
         pub fallback_scrape_protocol: Option<Format>,
         pub scrape_native_histograms: Option<bool>,
         pub always_scrape_classic_histograms: Option<bool>,
@@ -37,6 +39,7 @@ with_client_keys! {
         pub metrics_path: Option<String>,
         pub scheme: Option<String>,
         pub enable_compression: Option<bool>,
+        #[serde(default, deserialize_with = "with_unit")]
         pub body_size_limit: Option<ByteSize>,
         pub sample_limit: Option<u64>,
         pub target_limit: Option<u64>,
@@ -46,11 +49,14 @@ with_client_keys! {
         pub native_histogram_bucket_limit: Option<u64>,
         pub native_histogram_min_bucket_factor: Option<f64>,
         pub keep_dropped_targets: Option<u64>,
+        #[serde(default, deserialize_with = "unless_empty")]
         pub metric_name_validation_scheme: Option<NameValidation>,
+        #[serde(default, deserialize_with = "unless_empty")]
         pub metric_name_escaping_scheme: Option<Escaping>,
         pub extra_scrape_metrics: Option<bool>,
         pub relabel_configs: Option<Vec<RuleConfig>>,
         pub metric_relabel_configs: Option<Vec<RuleConfig>>,
+        #[serde(default, deserialize_with = "filled")]
         pub static_configs: Option<Vec<discovery::StaticConfig>>,
         pub file_sd_configs: Option<Vec<discovery::FileConfig>>,
         pub http_sd_configs: Option<Vec<discovery::HttpConfig>>,

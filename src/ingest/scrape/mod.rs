@@ -21,7 +21,7 @@ mod schedule;
 pub mod target;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 use crate::base::clock::Clock;
 use crate::base::drain::Drain;
 use crate::base::tasks::Tasks;
+use crate::ingest::discovery;
 use crate::ingest::relabel::{Rule, RuleConfig};
 use crate::metrics::Store;
 use crate::model::labels::Labels;
@@ -85,6 +86,15 @@ pub struct PoolView {
 /// Checks jobs without starting anything: for `check config`.
 pub fn check(configs: &[Config], defaults: &Defaults, folder: &Path) -> Result<(), ConfigError> {
     config::resolve_all(configs, defaults, folder).map(drop)
+}
+
+/// Looks at the targets that a job's lists and files name, and says what is wrong with them, and which patterns of files
+/// match nothing.
+pub fn check_targets(config: &Config, defaults: &Defaults, folder: &Path) -> (Vec<String>, Vec<PathBuf>) {
+    let Ok(job) = config.resolve(defaults, folder) else { return Default::default() };
+    let mut written = discovery::written(&job.discovery);
+    written.faults.extend(target::build_all(&job, &written.groups).errors);
+    (written.faults, written.missing)
 }
 
 impl Scraper {

@@ -22,6 +22,8 @@ use crate::rules::rule::{Alerting, GroupSpec, Rule, RuleKind};
 pub(super) struct Reader<'a> {
     pub(super) file: &'a str,
     pub(super) text: &'a str,
+    /// Whether places are those of the text.
+    pub(super) has_places: bool,
     pub(super) faults: Vec<YamlError>,
 }
 
@@ -38,7 +40,12 @@ impl Reader<'_> {
     }
 
     pub(super) fn fault_with(&mut self, at: (u64, u64), message: impl Into<String>, hint: Option<String>) {
-        self.faults.push(YamlError::at(self.file, self.text, at, message.into()).with_hint(hint));
+        let fault = if self.has_places {
+            YamlError::at(self.file, self.text, at, message.into())
+        } else {
+            YamlError::whole_file(self.file, message)
+        };
+        self.faults.push(fault.with_hint(hint));
     }
 
     fn rule_fault(&mut self, at: (u64, u64), about: &About<'_>, message: impl AsRef<str>) {
@@ -67,7 +74,7 @@ impl Reader<'_> {
             name: Arc::from(name.as_str()),
             interval: interval.map_or(default_interval, Period::as_millis),
             query_offset: group.query_offset.map(Period::as_millis),
-            limit: group.limit.unwrap_or(0),
+            limit: group.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0),
             rules,
         }
     }

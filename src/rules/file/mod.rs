@@ -24,6 +24,15 @@ const FILE_BYTES_MAX: u64 = 32 << 20;
 
 /// Reads a file from disk.
 pub fn load(path: &Path, default_interval: Millis) -> Result<Vec<GroupSpec>, Vec<YamlError>> {
+    load_as(path, default_interval, false)
+}
+
+/// As [`load`]; keys that are not known are passed over.
+pub fn load_leniently(path: &Path, default_interval: Millis) -> Result<Vec<GroupSpec>, Vec<YamlError>> {
+    load_as(path, default_interval, true)
+}
+
+fn load_as(path: &Path, default_interval: Millis, is_lenient: bool) -> Result<Vec<GroupSpec>, Vec<YamlError>> {
     let name = path.display().to_string();
     let fault = |why: String| vec![YamlError::whole_file(&name, why)];
     let metadata = fs::metadata(path).map_err(|error| fault(error.to_string()))?;
@@ -31,13 +40,24 @@ pub fn load(path: &Path, default_interval: Millis) -> Result<Vec<GroupSpec>, Vec
         return Err(fault(format!("rule file is larger than {FILE_BYTES_MAX} bytes")));
     }
     let text = fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
-    read(&name, &text, default_interval)
+    read_as(&name, &text, default_interval, is_lenient)
 }
 
 /// Reads the text of a file. Groups without an interval take the default.
 pub fn read(file: &str, text: &str, default_interval: Millis) -> Result<Vec<GroupSpec>, Vec<YamlError>> {
-    let read = documents::groups(file, text).map_err(|error| vec![error])?;
-    let mut reader = Reader { file, text, faults: Vec::new() };
+    read_as(file, text, default_interval, false)
+}
+
+/// As [`read`]; a lenient reader passes over keys that are not known. Faults of a file that has such keys are without
+/// their places.
+pub fn read_as(
+    file: &str,
+    text: &str,
+    default_interval: Millis,
+    is_lenient: bool,
+) -> Result<Vec<GroupSpec>, Vec<YamlError>> {
+    let read = documents::groups(file, text, is_lenient).map_err(|error| vec![error])?;
+    let mut reader = Reader { file, text, has_places: read.has_places, faults: Vec::new() };
     let mut names: BTreeMap<String, u64> = BTreeMap::new();
     let mut specs = Vec::new();
     for group in read.groups {

@@ -75,7 +75,8 @@ pub(super) struct GroupText {
     #[serde(default)]
     pub(super) query_offset: Option<Period>,
     #[serde(default)]
-    pub(super) limit: Option<usize>,
+    /// Less than 1 is none.
+    pub(super) limit: Option<i64>,
     #[serde(default)]
     pub(super) labels: Option<BTreeMap<String, String>>,
     #[serde(default)]

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::base::units::Period;
+use crate::base::yaml::filled;
 use crate::ingest::discovery::config as discovery;
 use crate::ingest::relabel::{self, NameValidation, Rule, RuleConfig};
 use crate::server::client::config::{ClientConfig, with_client_keys};
@@ -16,6 +17,7 @@ use crate::server::client::config::{ClientConfig, with_client_keys};
 #[serde(deny_unknown_fields, default)]
 pub struct Alerting {
     pub alert_relabel_configs: Option<Vec<RuleConfig>>,
+    #[serde(deserialize_with = "filled")]
     pub alertmanagers: Option<Vec<Config>>,
 }
 
@@ -45,7 +47,7 @@ with_client_keys! {
         pub relabel_configs: Option<Vec<RuleConfig>>,
         #[serde(default)]
         pub alert_relabel_configs: Option<Vec<RuleConfig>>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "filled")]
         pub static_configs: Option<Vec<discovery::StaticConfig>>,
         #[serde(default)]
         pub file_sd_configs: Option<Vec<discovery::FileConfig>>,
@@ -94,6 +96,12 @@ pub struct Checked {
 }
 
 impl Alerting {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.alertmanagers.as_ref().is_none_or(Vec::is_empty)
+            && self.alert_relabel_configs.as_ref().is_none_or(Vec::is_empty)
+    }
+
     /// Checks all sets; relative paths start from the folder.
     pub fn check(&self, folder: &Path) -> Result<Checked, String> {
         let mut checked = Checked { alert_relabel: rules(self.alert_relabel_configs.as_ref())?, ..Checked::default() };

@@ -15,7 +15,7 @@ use crate::rules::unit_test::{AlertTest, ExprTest, notation};
 pub(super) type AlertText = (Labels, Labels);
 
 /// Compares the firing alerts of a name.
-pub(super) fn alerts(test_name: &str, test: &AlertTest, mut got: Vec<AlertText>) -> Result<(), String> {
+pub(super) fn alerts(test_name: &str, test: &AlertTest, mut got: Vec<AlertText>, diff: bool) -> Result<(), String> {
     let pairs = |map: &Option<BTreeMap<String, String>>| Labels::from_pairs(map.iter().flatten());
     let mut expected: Vec<AlertText> = test
         .exp_alerts
@@ -33,6 +33,10 @@ pub(super) fn alerts(test_name: &str, test: &AlertTest, mut got: Vec<AlertText>)
     }
     let name = if test_name.is_empty() { String::new() } else { format!("    name: {test_name},\n") };
     let time = duration::format(test.eval_time.as_millis());
+    if diff {
+        let told = differing(&list(&expected), &list(&got));
+        return Err(format!("{name}    alertname: {}, time: {time}, \n        diff: {told}", test.alertname));
+    }
     Err(format!(
         "{name}    alertname: {}, time: {time}, \n        exp:{}, \n        got:{}",
         test.alertname,
@@ -55,6 +59,38 @@ fn list(alerts: &[AlertText]) -> String {
         );
     }
     text + "\n            ]"
+}
+
+/// Both texts line by line: `-` before what was expected and is missing, `+` before what came instead.
+fn differing(expected: &str, got: &str) -> String {
+    let (left, right): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), got.lines().collect());
+    // The longest common part of what is left of both, from each pair of places on.
+    let mut common = vec![vec![0_usize; right.len() + 1]; left.len() + 1];
+    for (i, a) in left.iter().enumerate().rev() {
+        for (j, b) in right.iter().enumerate().rev() {
+            common[i][j] = if a == b { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
+        }
+    }
+    let (mut i, mut j, mut text) = (0, 0, String::new());
+    while i < left.len() || j < right.len() {
+        let (sign, line) = match (left.get(i), right.get(j)) {
+            (Some(a), Some(b)) if a == b => {
+                (i, j) = (i + 1, j + 1);
+                (' ', *a)
+            }
+            (Some(a), b) if b.is_none() || common[i + 1][j] >= common[i][j + 1] => {
+                i += 1;
+                ('-', *a)
+            }
+            (_, b) => {
+                j += 1;
+                ('+', b.copied().unwrap_or_default())
+            }
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{sign}{line}");
+    }
+    text
 }
 
 /// Compares the result of an expression.
@@ -153,5 +189,16 @@ pub(super) fn elapsed(millis: Millis) -> String {
         format!("{minutes}m{secs}{fraction}s")
     } else {
         format!("{secs}{fraction}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diff_has_what_is_missing_and_what_came() {
+        assert_eq!(differing("a\nb\nc", "a\nx\nc\nd"), "\n a\n-b\n+x\n c\n+d");
+        assert_eq!(differing("[]", "[\n 0\n]"), "\n-[]\n+[\n+ 0\n+]");
     }
 }

@@ -41,6 +41,22 @@ impl Memory {
         }
     }
 
+    /// Everything that is stored, as Go prints a matrix.
+    pub fn listed(&self) -> Vec<String> {
+        let series = self.series.lock();
+        let lines = |(labels, samples): (&Labels, &Arc<Samples>)| {
+            let points = samples.iter().map(|(time, value)| {
+                let value = match value {
+                    Value::Float(value) => crate::model::float_text::plain(*value),
+                    Value::Histogram(histogram) => histogram.to_string(),
+                };
+                format!("{value} @[{time}]")
+            });
+            std::iter::once(format!("{labels} =>")).chain(points).collect::<Vec<_>>()
+        };
+        series.iter().flat_map(lines).collect()
+    }
+
     pub fn set_now(&self, now: Millis) {
         self.now.store(now, Ordering::Relaxed);
     }

@@ -109,28 +109,41 @@ impl<'de> Deserialize<'de> for StartTime {
     }
 }
 
-/// What came of a file: nothing if all tests passed.
+/// What is wanted of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Only tests whose names match.
+    pub names: Option<Regex>,
+    /// Keys of rule files that are not known are passed over.
+    pub ignore_unknown_fields: bool,
+    /// Where alerts differ only their differing lines are told apart, in the way of `diff`.
+    pub diff: bool,
+    /// Each test is named with its time, and everything that it stored is listed.
+    pub debug: bool,
+}
+
+/// What came of a file: no faults if all tests passed.
 #[derive(Debug, Default)]
 pub struct Report {
+    /// Those of the file itself and of all tests.
     pub faults: Vec<String>,
     pub warnings: Vec<String>,
+    /// What `debug` asks for.
+    pub notes: Vec<String>,
+    /// Each test that ran, with its faults. None where the file itself cannot be used.
+    pub cases: Vec<(String, Vec<String>)>,
 }
 
 /// Runs all tests of a file.
 pub fn run(path: &Path) -> Report {
-    run_named(path, None)
+    run_as(path, &Wanted::default())
 }
 
-/// Runs the tests of a file whose names match.
-pub fn run_named(path: &Path, names: Option<&Regex>) -> Report {
+/// Runs tests of a file.
+pub fn run_as(path: &Path, wanted: &Wanted) -> Report {
     let mut report = Report::default();
     match read(path, &mut report) {
-        Ok((mut file, rule_files)) => {
-            if let (Some(names), Some(tests)) = (names, &mut file.tests) {
-                tests.retain(|test| names.is_match(&test.name));
-            }
-            run::run(&file, &rule_files, &mut report);
-        }
+        Ok((file, rule_files)) => run::run(&file, &rule_files, wanted, &mut report),
         Err(fault) => report.faults.push(fault),
     }
     report

@@ -15,18 +15,31 @@ use crate::rules::file;
 use crate::rules::group::{Group, Health, World};
 use crate::rules::seam::{Backend, NoSink};
 use crate::rules::unit_test::memory::Memory;
-use crate::rules::unit_test::{AlertTest, Report, TestFile, TestGroup, compare, notation};
+use crate::rules::unit_test::{AlertTest, Report, TestFile, TestGroup, Wanted, compare, notation};
 
 const MINUTE: Millis = 60_000;
 
 /// Most evaluations of a test: a year of minutes.
 const EVALUATIONS_MAX: Millis = 525_600;
 
-pub(super) fn run(file: &TestFile, rule_files: &[PathBuf], report: &mut Report) {
-    for test in file.tests.iter().flatten() {
-        if let Err(faults) = Test::run(file, rule_files, test) {
-            report.faults.extend(faults);
+pub(super) fn run(file: &TestFile, rule_files: &[PathBuf], wanted: &Wanted, report: &mut Report) {
+    let clock = Clock::real();
+    for (number, test) in file.tests.iter().flatten().enumerate() {
+        if wanted.names.as_ref().is_some_and(|names| !names.is_match(&test.name)) {
+            continue;
         }
+        let name = if test.name.is_empty() { format!("unnamed#{number}") } else { test.name.clone() };
+        let began = clock.monotonic();
+        let mut notes = Vec::new();
+        let faults = Test::run(file, rule_files, (test, wanted), &mut notes).err().unwrap_or_default();
+        if wanted.debug {
+            report.notes.push(format!("DEBUG: Starting test {name}"));
+            report.notes.append(&mut notes);
+            let took = clock.monotonic().saturating_sub(began);
+            report.notes.push(format!("DEBUG: Test {name} finished, took {took:?}"));
+        }
+        report.faults.extend(faults.iter().cloned());
+        report.cases.push((name, faults));
     }
 }
 
@@ -39,11 +52,17 @@ struct Test<'a> {
     start: Millis,
     /// Between evaluations.
     interval: Millis,
+    diff: bool,
     faults: Vec<String>,
 }
 
 impl<'a> Test<'a> {
-    fn run(file: &TestFile, rule_files: &[PathBuf], test: &'a TestGroup) -> Result<(), Vec<String>> {
+    fn run(
+        file: &TestFile,
+        rule_files: &[PathBuf],
+        (test, wanted): (&'a TestGroup, &Wanted),
+        notes: &mut Vec<String>,
+    ) -> Result<(), Vec<String>> {
         let or_minute = |millis: Millis| if millis == 0 { MINUTE } else { millis };
         let interval = or_minute(file.evaluation_interval.as_millis());
         let step = if test.interval.is_zero() { interval } else { test.interval.as_millis() };
@@ -53,7 +72,7 @@ impl<'a> Test<'a> {
         load(test, &memory, start, step).map_err(|fault| vec![fault])?;
         let order: HashMap<&str, usize> =
             file.group_eval_order.iter().flatten().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
-        let mut groups = groups(rule_files, step)?;
+        let mut groups = groups(rule_files, step, wanted.ignore_unknown_fields)?;
         groups.sort_by_key(|group| order.get(&*group.spec.name).copied().unwrap_or(0));
         let world = World {
             backend: Arc::clone(&memory) as Arc<dyn Backend>,
@@ -66,9 +85,14 @@ impl<'a> Test<'a> {
             query_offset: 0,
             resend_delay: MINUTE,
         };
-        let mut running = Test { test, memory, world, groups, start, interval, faults: Vec::new() };
+        let diff = wanted.diff;
+        let mut running = Test { test, memory, world, groups, start, interval, diff, faults: Vec::new() };
         running.evaluate()?;
         running.expressions(file.fuzzy_compare);
+        if wanted.debug {
+            notes.push("DEBUG: Dump of all data (input_series and rules):".to_owned());
+            notes.extend(running.memory.listed());
+        }
         if running.faults.is_empty() { Ok(()) } else { Err(running.faults) }
     }
 
@@ -136,7 +160,7 @@ impl<'a> Test<'a> {
                     got.extend(firing.map(|alert| (alert.labels.clone(), alert.annotations.clone())));
                 }
             }
-            self.faults.extend(compare::alerts(&self.test.name, test, got).err());
+            self.faults.extend(compare::alerts(&self.test.name, test, got, self.diff).err());
         }
     }
 
@@ -192,10 +216,15 @@ fn hint_resets(values: &mut [Option<Value>]) {
     }
 }
 
-fn groups(rule_files: &[PathBuf], default_interval: Millis) -> Result<Vec<Group>, Vec<String>> {
+fn groups(
+    rule_files: &[PathBuf],
+    default_interval: Millis,
+    ignore_unknown_fields: bool,
+) -> Result<Vec<Group>, Vec<String>> {
     let mut groups = Vec::new();
     for path in rule_files {
-        match file::load(path, default_interval) {
+        let load = if ignore_unknown_fields { file::load_leniently } else { file::load };
+        match load(path, default_interval) {
             Ok(specs) => groups.extend(specs.into_iter().map(Group::new)),
             Err(faults) => return Err(faults.iter().map(ToString::to_string).collect()),
         }

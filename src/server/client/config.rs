@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::base::go_url;
+
 /// A value that is shown to nobody.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -152,6 +154,31 @@ impl Default for ClientConfig {
     }
 }
 
+/// Whether a header changes the connection or is set by the client itself; the list is Prometheus'.
+pub fn is_reserved(header: &str) -> bool {
+    matches!(
+        header.to_ascii_lowercase().as_str(),
+        "authorization"
+            | "host"
+            | "content-encoding"
+            | "content-length"
+            | "content-type"
+            | "user-agent"
+            | "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "www-authenticate"
+            | "accept-encoding"
+            | "x-prometheus-remote-write-version"
+            | "x-prometheus-remote-read-version"
+            | "x-prometheus-scrape-timeout-seconds"
+            | "x-amz-date"
+            | "x-amz-security-token"
+            | "x-amz-content-sha256"
+    )
+}
+
 /// A configuration that no client can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientConfigError {
@@ -161,6 +188,8 @@ pub enum ClientConfigError {
     Together(&'static str, &'static str),
     #[error("if {0} is configured, {1} must also be configured")]
     Alone(&'static str, &'static str),
+    #[error("proxy_url: {0}")]
+    ProxyUrl(&'static str),
     #[error("authorization type cannot be set to \"basic\", use \"basic_auth\" instead")]
     BasicScheme,
     #[error("oauth2 {0} must be configured")]
@@ -215,9 +244,7 @@ impl ClientConfig {
             tls.validate()?;
         }
         for name in self.http_headers.keys() {
-            let reserved =
-                ["authorization", "host", "content-encoding", "content-length", "content-type", "user-agent"];
-            if http::HeaderName::try_from(name).is_err() || reserved.contains(&name.to_ascii_lowercase().as_str()) {
+            if http::HeaderName::try_from(name).is_err() || is_reserved(name) {
                 return Err(ClientConfigError::Header(name.clone()));
             }
         }
@@ -270,6 +297,9 @@ impl ClientConfig {
 impl ProxyConfig<'_> {
     fn validate(self) -> Result<(), ClientConfigError> {
         let (has_url, has_list) = (self.url.is_some(), self.no_proxy.is_some());
+        if let Some(why) = self.url.and_then(go_url::fault) {
+            return Err(ClientConfigError::ProxyUrl(why));
+        }
         match () {
             () if self.from_environment && has_url => {
                 Err(ClientConfigError::Together("proxy_from_environment", "proxy_url"))
@@ -306,9 +336,6 @@ impl OAuth2 {
         if self.token_url.is_empty() {
             return Err(ClientConfigError::OAuth2Missing("token_url"));
         }
-        if self.client_secret.is_none() && self.client_secret_file.is_none() {
-            return Err(ClientConfigError::OAuth2Missing("client_secret or client_secret_file"));
-        }
         self.client().proxy().validate()?;
         at_most_one(
             self.client_secret.is_some(),
@@ -320,7 +347,8 @@ impl OAuth2 {
 }
 
 impl TlsConfig {
-    fn validate(&self) -> Result<(), ClientConfigError> {
+    /// Checks what the shape of the file does not say.
+    pub fn validate(&self) -> Result<(), ClientConfigError> {
         at_most_one(self.ca.is_some(), self.ca_file.is_some(), "tls_config ca & ca_file")?;
         at_most_one(self.cert.is_some(), self.cert_file.is_some(), "tls_config cert & cert_file")?;
         at_most_one(self.key.is_some(), self.key_file.is_some(), "tls_config key & key_file")?;
@@ -434,11 +462,13 @@ mod tests {
             ("{basic_auth: {username: a, password: b, password_file: c}}", "at most one of basic_auth password"),
             ("{authorization: {type: Basic}}", "use \"basic_auth\""),
             ("{no_proxy: a}", "proxy_url must also be configured"),
+            ("{proxy_url: '127.0.0.1:3128'}", "proxy_url: first path segment"),
             ("{proxy_connect_header: {A: [b]}}", "proxy_url or proxy_from_environment must also"),
             ("{proxy_url: 'http://p', proxy_from_environment: true}", "proxy_url must not be configured"),
             ("{tls_config: {cert_file: a}}", "needs both"),
             ("{tls_config: {max_version: TLS11}}", "below the oldest"),
-            ("{oauth2: {client_id: a, token_url: b}}", "client_secret"),
+            ("{oauth2: {client_id: a}}", "token_url"),
+            ("{http_headers: {X-Amz-Date: {values: [a]}}}", "\"X-Amz-Date\" is not a header"),
             ("{http_headers: {Host: {values: [a]}}}", "\"Host\" is not a header"),
             ("{tls_confg: {}}", "tls_confg"),
         ] {

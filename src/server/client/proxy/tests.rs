@@ -102,7 +102,7 @@ async fn wrong_urls_of_proxies_say_what_is_wrong() {
         ("socks4://a", "must begin with http://"),
         ("http://", "is not a URL"),
         ("socks5://", "is not a URL"),
-        ("http://a b", "is not a URL"),
+        ("http://a b", "in host name"),
     ] {
         let config = serde_saphyr::from_str(&format!("{{proxy_url: '{url}'}}")).unwrap();
         let made =
