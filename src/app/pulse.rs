@@ -8,7 +8,7 @@ use crate::base::clock::Clock;
 use crate::base::drain::Drain;
 use crate::base::memory;
 use crate::base::tasks::{TaskKind, Tasks};
-use crate::base::{code_pages, huge_pages};
+use crate::base::{code_pages, heap, huge_pages};
 use crate::ingest::host::Host;
 use crate::metrics::Store;
 use crate::telemetry;
@@ -18,6 +18,9 @@ const BEAT: i64 = 1_000;
 
 /// Beats after which a start is over: what it alone needed of the program's code is let go.
 const BEATS_OF_START: u32 = 4;
+
+/// Beats between two times that freed memory is given back.
+const BEATS_OF_HEAP: u32 = 10;
 
 /// From here on the speed of huge pages is worth their memory.
 const SERIES_WORTH_HUGE_PAGES: u64 = 200_000;
@@ -84,6 +87,10 @@ impl Pulse {
             let round = move || {
                 watch_memory(&store);
                 store.maintain();
+                // Here, since this thread has freed what the store's maintenance took.
+                if beats.is_multiple_of(BEATS_OF_HEAP) {
+                    heap::give_back();
+                }
             };
             if let Err(error) = self.tasks.spawn_blocking(TaskKind::Maintenance, round).await {
                 tracing::error!(%error, "a round of the store's maintenance failed");

@@ -10,6 +10,7 @@ pub mod disk;
 pub mod drain;
 pub mod glob;
 pub mod go_url;
+pub mod heap;
 pub mod huge_pages;
 pub mod memory;
 pub mod priority;
