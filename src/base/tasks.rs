@@ -3,13 +3,21 @@
 #![allow(clippy::disallowed_methods, reason = "this is the seam that the ban points to")]
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::base::workers::{Work, Workers};
+
+/// Cores that this process may use. Asked once: the answer is put together from the files of its control groups, which
+/// takes longer than a small query.
+pub fn cores() -> usize {
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get));
+    *CORES
+}
 
 /// What a task is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

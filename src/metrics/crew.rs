@@ -6,6 +6,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::base::tasks::cores;
 use crate::model::exemplar::Exemplar;
 
 use super::replay::Restoring;
@@ -50,8 +51,7 @@ const PANICKED: &str = "a thread that puts the log in place panicked";
 
 /// Calls `work` with a crew that is fit for so many bytes of log.
 pub(super) fn with_crew<R>(head: &Restoring<'_>, bytes: u64, work: impl FnOnce(&mut Crew<'_>) -> R) -> R {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let count = if bytes < PARALLEL_BYTES { 0 } else { cores.min(WORKERS_MAX).min(head.shards.len()) };
+    let count = if bytes < PARALLEL_BYTES { 0 } else { cores().min(WORKERS_MAX).min(head.shards.len()) };
     let most = FLOATS_MAX / 2 / head.shards.len().max(1);
     let loads = || (0..head.shards.len()).map(|shard| Load::new(shard, if count > 0 { most } else { 0 }));
     std::thread::scope(|scope| {

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
 use crate::base::rng::Rng;
-use crate::base::tasks::{TaskKind, Tasks};
+use crate::base::tasks::{TaskKind, Tasks, cores};
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::promql::source::{Select, SeriesSet, Source, SourceError};
@@ -123,8 +123,7 @@ const BATCHES_MAX: usize = 64;
 
 impl Shared {
     fn new((config, folder): (Config, &Path), seams: Seams, wal: Option<Arc<Wal>>, blocks: Option<Blocks>) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let shards = (2 * cores).next_power_of_two().clamp(4, 256);
+        let shards = (2 * cores()).next_power_of_two().clamp(4, 256);
         Self {
             room: Room::new(folder),
             exemplars: Exemplars::new(config.exemplar_bytes_max),

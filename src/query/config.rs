@@ -1,10 +1,9 @@
 //! Settings of queries.
 
-use std::sync::LazyLock;
-
 use serde::{Deserialize, Serialize};
 
 use crate::base::memory;
+use crate::base::tasks::cores;
 use crate::base::units::{ByteSize, Period};
 
 /// What queries may use. Unknown keys are refused.
@@ -76,12 +75,4 @@ impl Config {
         let bytes = if self.memory.as_u64() > 0 { self.memory.as_u64() } else { memory::limit() / 4 };
         (bytes / SAMPLE_BYTES).max(1 << 16)
     }
-}
-
-/// Cores that this process may use. Asked once: the answer is put together from the files of its control groups, which
-/// takes longer than a small query.
-pub fn cores() -> usize {
-    static CORES: LazyLock<usize> =
-        LazyLock::new(|| std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get));
-    *CORES
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Clock;
-use crate::base::tasks::TaskKind;
+use crate::base::tasks::{TaskKind, cores};
 use crate::metrics::Store;
 use crate::model::histogram::Histogram;
 use crate::promql::ast::Expr;
@@ -13,7 +13,7 @@ use crate::promql::eval::{
 };
 use crate::promql::parse::{ParseError, parse};
 use crate::query::cache::{Answer, Cache, Found, Key, join, join_notes};
-use crate::query::config::{Config, cores};
+use crate::query::config::Config;
 use crate::query::error::QueryError;
 use crate::query::{Job, Queries, Run, quick};
 use crate::telemetry::traces;

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 
 use crate::base::clock::Millis;
 use crate::base::drain::Drain;
-use crate::base::tasks::{TaskKind, Tasks};
+use crate::base::tasks::{TaskKind, Tasks, cores};
 use crate::rules::group::common;
 use crate::rules::group::{Group, Health, Iteration, World};
 use crate::rules::namespaces::Namespaces;
@@ -127,13 +127,12 @@ impl Rules {
         for result in ["ok", "failed"] {
             EVALUATIONS.with([result]);
         }
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let inner = Inner {
             groups: ArcSwap::default(),
             world: ArcSwap::from_pointee(world),
             tasks,
             drain,
-            permits: Arc::new(Semaphore::new(cores)),
+            permits: Arc::new(Semaphore::new(cores())),
             running: Mutex::default(),
             sources: Mutex::default(),
             file,

@@ -12,8 +12,8 @@ use crate::api::prometheus::Prometheus;
 use crate::api::prometheus::answer::{self, Notes};
 use crate::api::prometheus::cardinality::limit;
 use crate::api::prometheus::form::Form;
+use crate::base::tasks::cores;
 use crate::metrics::TopEntry;
-use crate::query::config::cores;
 use crate::server::error::Failure;
 
 /// Entries of each list of `status/tsdb`.

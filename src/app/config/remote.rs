@@ -182,7 +182,7 @@ fn check_all<T>(
         let name = name(entry).filter(|name| !name.is_empty());
         if let Some(name) = name.filter(|name| !seen.insert((*name).to_owned())) {
             let fault = Fault::new(format!("{section}: found multiple configs with the name {name:?}"));
-            return Err(below(fault.at("name").with_hint("give one of them another name")));
+            return Err(below(fault.below("name").with_hint("give one of them another name")));
         }
     }
     Ok(())
@@ -203,7 +203,7 @@ impl Write {
             // Prometheus takes nothing for zeros.
             Some(None) => {
                 return Err(Fault::new("queue_config is empty")
-                    .at("queue_config")
+                    .below("queue_config")
                     .with_hint("leave it out for the defaults"));
             }
             None => {}
@@ -222,7 +222,7 @@ impl Write {
         let given: Vec<&str> = ways.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
         if let [_, second, ..] = given.as_slice() {
             let all = "at most one of basic_auth, authorization, oauth2, sigv4, azuread or google_iam";
-            return Err(Fault::new(format!("{all} must be configured, not {}", given.join(" and "))).at(second));
+            return Err(Fault::new(format!("{all} must be configured, not {}", given.join(" and "))).below(second));
         }
         if let Some(sigv4) = &self.sigv4 {
             sigv4.check().map_err(|fault| fault.below("sigv4"))?;
@@ -236,7 +236,7 @@ impl Read {
         check_url(self.url.as_deref())?;
         check_headers(self.headers.as_ref())?;
         if let Some(name) = self.required_matchers.iter().flatten().find(|(name, _)| name.is_empty()) {
-            return Err(Fault::new(format!("{:?} is not a valid label name", name.0)).at("required_matchers"));
+            return Err(Fault::new(format!("{:?} is not a valid label name", name.0)).below("required_matchers"));
         }
         self.client().validate().map_err(|error| Fault::new(error.to_string()))
     }
@@ -254,7 +254,7 @@ fn check_url(url: Option<&str>) -> Result<(), Fault> {
     };
     match go_url::fault(url) {
         Some(why) => {
-            Err(Fault::new(format!("url {url:?}: {why}")).at("url").with_hint("write url: http://HOST:PORT/PATH"))
+            Err(Fault::new(format!("url {url:?}: {why}")).below("url").with_hint("write url: http://HOST:PORT/PATH"))
         }
         None => Ok(()),
     }
@@ -271,16 +271,16 @@ impl Queue {
         for (key, number) in positive {
             if number <= 0 {
                 let fault = Fault::new(format!("{key} must be greater than 0, not {number}"));
-                return Err(fault.at(key).with_hint(format!("leave {key} out for the default")));
+                return Err(fault.below(key).with_hint(format!("leave {key} out for the default")));
             }
         }
         if self.min_shards > self.max_shards {
             let why = format!("min_shards {} is greater than max_shards {}", self.min_shards, self.max_shards);
-            return Err(Fault::new(why).at("min_shards"));
+            return Err(Fault::new(why).below("min_shards"));
         }
         if self.max_backoff < self.min_backoff {
             let why = format!("max_backoff {} is less than min_backoff {}", self.max_backoff, self.min_backoff);
-            return Err(Fault::new(why).at("max_backoff"));
+            return Err(Fault::new(why).below("max_backoff"));
         }
         Ok(())
     }
@@ -295,7 +295,7 @@ impl SigV4 {
         }
         let has = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
         if has(&self.external_id) && !has(&self.role_arn) {
-            return Err(Fault::new("external_id needs role_arn").at("external_id"));
+            return Err(Fault::new("external_id needs role_arn").below("external_id"));
         }
         Ok(())
     }
@@ -305,12 +305,12 @@ impl AzureAd {
     fn check(&self) -> Result<(), Fault> {
         let cloud = self.cloud.as_deref().filter(|cloud| !cloud.is_empty()).unwrap_or("AzurePublic");
         if !matches!(cloud, "AzurePublic" | "AzureChina" | "AzureGovernment") {
-            let fault = Fault::new(format!("cloud {cloud:?} is none of Azure's")).at("cloud");
+            let fault = Fault::new(format!("cloud {cloud:?} is none of Azure's")).below("cloud");
             return Err(fault.with_hint("write AzurePublic, AzureChina or AzureGovernment"));
         }
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || "_:/.-".contains(c);
         if !self.scope.as_deref().unwrap_or_default().chars().all(is_plain) {
-            return Err(Fault::new("scope contains invalid characters").at("scope"));
+            return Err(Fault::new("scope contains invalid characters").below("scope"));
         }
         let ways: [(&str, Option<&Identity>, Keys); 5] = [
             ("managed_identity", self.managed_identity.as_ref(), (&[], &["client_id"])),
@@ -324,7 +324,7 @@ impl AzureAd {
         match given.as_slice() {
             [] => Err(Fault::new(format!("one of {all} must be configured"))),
             [(key, way, keys)] => way.check(key, *keys).map_err(|fault| fault.below(key)),
-            [_, (second, ..), ..] => Err(Fault::new(format!("only one of {all} may be configured")).at(second)),
+            [_, (second, ..), ..] => Err(Fault::new(format!("only one of {all} may be configured")).below(second)),
         }
     }
 }
@@ -353,14 +353,14 @@ impl Identity {
         for (key, is_given) in keys {
             match (is_given, needed.contains(&key), allowed.contains(&key)) {
                 (false, true, _) => return Err(Fault::new(format!("{way} needs {key}"))),
-                (true, false, false) => return Err(Fault::new(format!("{way} has no {key}")).at(key)),
+                (true, false, false) => return Err(Fault::new(format!("{way} has no {key}")).below(key)),
                 _ => {}
             }
         }
         let tenant = self.tenant_id.as_deref().filter(|_| way == "workload_identity");
         for (key, id) in [("client_id", self.client_id.as_deref()), ("tenant_id", tenant)] {
             if let Some(id) = id.filter(|id| !id.is_empty() && !is_uuid(id)) {
-                return Err(Fault::new(format!("{key} {id:?} is not a UUID")).at(key));
+                return Err(Fault::new(format!("{key} {id:?} is not a UUID")).below(key));
             }
         }
         Ok(())

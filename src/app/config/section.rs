@@ -20,13 +20,7 @@ impl Fault {
         Self { path: Vec::new(), message: message.into(), hint: None }
     }
 
-    /// At a key.
-    #[must_use]
-    pub fn at(self, key: &str) -> Self {
-        self.below(key)
-    }
-
-    /// The same fault seen from one level above.
+    /// The same fault seen from one level above: behind this key or position.
     #[must_use]
     pub fn below(mut self, step: &str) -> Self {
         self.path.insert(0, step.to_owned());
@@ -60,10 +54,10 @@ impl Fault {
 pub fn check_header(name: &str, authorization: &str) -> Result<(), Fault> {
     let lower = name.to_ascii_lowercase();
     if lower == "authorization" {
-        return Err(Fault::new(authorization).at(name));
+        return Err(Fault::new(authorization).below(name));
     }
     if is_reserved(&lower) && lower != "x-prometheus-scrape-timeout-seconds" {
-        return Err(Fault::new(format!("{name} is a reserved header: it must not be changed")).at(name));
+        return Err(Fault::new(format!("{name} is a reserved header: it must not be changed")).below(name));
     }
     Ok(())
 }
@@ -78,7 +72,7 @@ impl File {
             ("remote_read", !self.remote_read.is_empty()),
         ] {
             if is_agent && is_there {
-                return Err(Fault::new(format!("field {section} is not allowed in agent mode")).at(section));
+                return Err(Fault::new(format!("field {section} is not allowed in agent mode")).below(section));
             }
         }
         self.global.check().map_err(|fault| fault.prefixed("global").below("global"))?;
@@ -91,7 +85,7 @@ impl File {
         {
             let why =
                 "otlp: translation_strategy keeps names that metric_name_validation_scheme: legacy does not allow";
-            let fault = Fault::new(why).at("translation_strategy").below("otlp");
+            let fault = Fault::new(why).below("translation_strategy").below("otlp");
             return Err(fault.with_hint("write UnderscoreEscapingWithSuffixes or UnderscoreEscapingWithoutSuffixes"));
         }
         for name in self.tracing.iter().flat_map(|tracing| tracing.headers.keys()) {
@@ -111,7 +105,7 @@ fn check_patterns(section: &str, patterns: &[String]) -> Result<(), Fault> {
         if behind.contains('/') {
             let fault = Fault::new(format!("{section}: invalid path {pattern:?}"));
             let hint = "a star may stand in the last part of a path only, as in rules/*.yml";
-            return Err(fault.at(&number.to_string()).below(section).with_hint(hint));
+            return Err(fault.below(&number.to_string()).below(section).with_hint(hint));
         }
     }
     Ok(())
@@ -121,23 +115,23 @@ impl Global {
     fn check(&self) -> Result<(), Fault> {
         let names = self.metric_name_validation_scheme.unwrap_or_default();
         if let Some((name, _)) = self.external_labels.iter().find(|(name, _)| !names.accepts_label(name)) {
-            return Err(Fault::new(format!("{name:?} is not a valid label name")).at(name).below("external_labels"));
+            return Err(Fault::new(format!("{name:?} is not a valid label name")).below(name).below("external_labels"));
         }
         let (interval, timeout) = (self.scrape_interval, self.scrape_timeout.unwrap_or_default());
         if timeout > interval && !interval.is_zero() {
             let why = format!("scrape timeout {timeout} is greater than scrape interval {interval}");
-            return Err(Fault::new(why).at("scrape_timeout"));
+            return Err(Fault::new(why).below("scrape_timeout"));
         }
         let protocols = self.scrape_protocols.as_deref();
         if protocols.is_some_and(<[_]>::is_empty) {
-            return Err(Fault::new("scrape_protocols cannot be empty").at("scrape_protocols"));
+            return Err(Fault::new("scrape_protocols cannot be empty").below("scrape_protocols"));
         }
         let protocols = protocols.unwrap_or_default();
         let twice =
             protocols.iter().enumerate().find(|(at, protocol)| protocols.iter().take(*at).any(|p| p == *protocol));
         twice.map_or(Ok(()), |(at, protocol)| {
             let why = format!("duplicated protocol {} in scrape_protocols", protocol.name());
-            Err(Fault::new(why).at(&at.to_string()).below("scrape_protocols"))
+            Err(Fault::new(why).below(&at.to_string()).below("scrape_protocols"))
         })
     }
 }
