@@ -244,8 +244,13 @@ impl Packed {
         for _ in 0..from.min(to) {
             decoder.next();
         }
-        for _ in from..to {
-            out.extend(decoder.next());
+        let end = out.len() + to.saturating_sub(from);
+        while out.len() < end {
+            decoder.run(end - out.len(), out);
+            if out.len() < end {
+                let Some(value) = decoder.next() else { return };
+                out.push(value);
+            }
         }
     }
 
@@ -301,6 +306,33 @@ pub(super) struct Decoder<'a> {
     /// The last value in decimals, rounded.
     whole: f64,
     scale: u8,
+}
+
+impl Decoder<'_> {
+    /// Appends up to `count` values whose entries are of one byte: near steps and repetitions.
+    fn run(&mut self, count: usize, out: &mut Vec<f64>) {
+        let short = |control: &u8| matches!(*control, SAME | STEP_1..STEP_2);
+        if !self.rest.first().is_some_and(short) {
+            return;
+        }
+        let scale = SCALES[usize::from(self.scale)];
+        // What is no whole number of decimals, or none at all, is not repeated by a step of nothing.
+        let is_whole = self.whole.abs() < WHOLE_MAX && (self.whole / scale).to_bits() == self.last;
+        if !is_whole {
+            return;
+        }
+        let (begin, mut whole) = (out.len(), self.whole as i64);
+        for control in self.rest.iter().take(count).take_while(|control| short(control)) {
+            whole +=
+                if *control == SAME { 0 } else { i64::from(*control) - i64::from(STEP_1) - i64::from(STEP_1_BASE) };
+            out.push(whole as f64);
+        }
+        self.rest = self.rest.get(out.len() - begin..).unwrap_or(&[]);
+        if scale != 1.0 {
+            out.iter_mut().skip(begin).for_each(|value| *value /= scale);
+        }
+        (self.whole, self.last) = (whole as f64, out.last().map_or(self.last, |value| value.to_bits()));
+    }
 }
 
 impl Iterator for Decoder<'_> {
