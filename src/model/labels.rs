@@ -50,6 +50,29 @@ impl Labels {
         builder.build()
     }
 
+    /// From pairs whose names ascend, by way of a buffer that may be used again.
+    ///
+    /// # Errors
+    /// Where names do not ascend, or a name or value is empty.
+    pub fn from_ordered<'a>(
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Self, LabelsError> {
+        buffer.clear();
+        let mut last = "";
+        for (name, value) in pairs {
+            if name <= last {
+                return Err(if name.is_empty() { LabelsError::EmptyName } else { LabelsError::NotSorted });
+            }
+            if value.is_empty() {
+                return Err(LabelsError::EmptyValue);
+            }
+            push_pair(buffer, name, value);
+            last = name;
+        }
+        Ok(Self(Arc::from(buffer.as_slice())))
+    }
+
     /// Takes bytes that are already in the encoding, after checking them whole.
     pub fn from_encoded(bytes: &[u8]) -> Result<Self, LabelsError> {
         check_encoded(bytes)?;

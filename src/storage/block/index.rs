@@ -4,10 +4,11 @@
 //! its footer. Rows and postings stay as varints and are read in place.
 
 use roaring::RoaringBitmap;
+use smallvec::SmallVec;
 
 use crate::codec::CodecError;
 use crate::codec::bytes::Reader;
-use crate::model::labels::{Labels, push_pair};
+use crate::model::labels::Labels;
 use crate::model::matcher::{MatchOp, Matcher};
 
 use super::format::HEAD_LEN;
@@ -37,6 +38,9 @@ pub(super) struct ChunkRef {
     pub min_time: i64,
     pub max_time: i64,
 }
+
+/// Those of a series: mostly one.
+pub(super) type ChunkRefs = SmallVec<[ChunkRef; 2]>;
 
 /// A label pair, and where the list of its series is.
 #[derive(Clone, Copy, Debug)]
@@ -123,23 +127,28 @@ impl Index {
 
     /// The labels of a series.
     pub(super) fn labels(&self, series: u32) -> Result<Labels, CodecError> {
+        self.labels_by(series, &mut Vec::with_capacity(256))
+    }
+
+    /// As [`Self::labels`], by way of a buffer that may be used again.
+    pub(super) fn labels_by(&self, series: u32, buffer: &mut Vec<u8>) -> Result<Labels, CodecError> {
+        let mut pairs: SmallVec<[(&str, &str); PAIRS_TYPICAL as usize]> = SmallVec::new();
         let mut row = self.row(series)?;
-        let mut encoded = Vec::with_capacity(256);
         for _ in 0..row.count(COUNT_MAX)? {
             let (name, value) = (row.count(COUNT_MAX)? as u32, row.count(COUNT_MAX)? as u32);
-            push_pair(&mut encoded, self.symbol(name).ok_or(DAMAGED)?, self.symbol(value).ok_or(DAMAGED)?);
+            pairs.push((self.symbol(name).ok_or(DAMAGED)?, self.symbol(value).ok_or(DAMAGED)?));
         }
-        Labels::from_encoded(&encoded).map_err(|_| CodecError("a series has impossible labels"))
+        Labels::from_ordered(pairs, buffer).map_err(|_| CodecError("a series has impossible labels"))
     }
 
     /// The chunks of a series that touch the range.
-    pub(super) fn chunks(&self, series: u32, mint: i64, maxt: i64) -> Result<Vec<ChunkRef>, CodecError> {
+    pub(super) fn chunks(&self, series: u32, mint: i64, maxt: i64) -> Result<ChunkRefs, CodecError> {
         let mut row = self.row(series)?;
         for _ in 0..row.count(COUNT_MAX)? {
             row.varint()?;
             row.varint()?;
         }
-        let mut chunks = Vec::new();
+        let mut chunks = ChunkRefs::new();
         let mut page = 0usize;
         for _ in 0..row.count(COUNT_MAX)? {
             page = page.saturating_add(row.count(COUNT_MAX)?);

@@ -19,7 +19,7 @@ use crate::promql::source::Column;
 
 use super::cache::{Cache, Cached, Unit};
 use super::format::{FOOTER_MAX, Footer, HEAD_LEN, MAGIC, Meta, Part, TAIL_LEN, VERSION, unwrap_section};
-use super::index::{ChunkRef, Index};
+use super::index::{ChunkRef, ChunkRefs, Index};
 use super::points::Points;
 
 /// Why a block, or a part of it, cannot be read.
@@ -252,7 +252,7 @@ impl Block {
         self.broken(self.footer.sections[2].offset, error.0)
     }
 
-    pub(super) fn chunks(&self, index: &Index, series: u32, range: (i64, i64)) -> Result<Vec<ChunkRef>, BlockError> {
+    pub(super) fn chunks(&self, index: &Index, series: u32, range: (i64, i64)) -> Result<ChunkRefs, BlockError> {
         index.chunks(series, range.0, range.1).map_err(|error| self.index_broken(error))
     }
 

@@ -276,8 +276,10 @@ impl Version {
     ) -> Result<Arc<Index>, BlockError> {
         let block = &self.blocks[place as usize];
         let index = block.index()?;
+        let mut buffer = Vec::with_capacity(256);
         for number in &self.visible(place, &index, matchers, (mint, maxt))? {
-            found.push((index.labels(number).map_err(|error| block.index_broken(error))?, place, number));
+            let labels = index.labels_by(number, &mut buffer).map_err(|error| block.index_broken(error))?;
+            found.push((labels, place, number));
         }
         Ok(index)
     }
