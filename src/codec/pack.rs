@@ -84,23 +84,37 @@ pub fn unpack(bytes: &[u8], width: u32, values: &mut [u64]) -> Result<usize, Cod
     Ok(len)
 }
 
-/// `bytes` has 8 bytes more than the values need, so that no load can miss.
-#[inline(always)]
+/// `bytes` has 8 bytes more than the values need, so that no load can miss. One loop for each width: its offsets and
+/// shifts are constants.
+#[multiversion::multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
 fn unpack_padded(bytes: &[u8], width: u32, values: &mut [u64]) {
-    let mask = mask(width);
-    let (mut groups, rest) = (bytes, values);
-    // Eight values take `width` whole bytes: inside a group the offsets do not depend on the group.
-    let (eights, tail) = rest.as_chunks_mut::<8>();
+    macro_rules! widths {
+        ($($width:literal)*) => {
+            match width {
+                $($width => unpack_width::<$width>(bytes, values),)*
+                _ => {}
+            }
+        };
+    }
+    widths!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41
+        42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57);
+}
+
+#[inline(always)]
+fn unpack_width<const WIDTH: usize>(bytes: &[u8], values: &mut [u64]) {
+    let mask = mask(WIDTH as u32);
+    let mut groups = bytes;
+    // Eight values take `WIDTH` whole bytes: inside a group the offsets do not depend on the group.
+    let (eights, tail) = values.as_chunks_mut::<8>();
     for group in eights {
+        let Some(packed) = groups.get(..WIDTH + 8) else { return };
         for (i, value) in group.iter_mut().enumerate() {
-            let bit = i * width as usize;
-            *value = (load(groups, bit >> 3) >> (bit & 7)) & mask;
+            *value = (load(packed, (i * WIDTH) >> 3) >> ((i * WIDTH) & 7)) & mask;
         }
-        groups = groups.get(width as usize..).unwrap_or_default();
+        groups = &groups[WIDTH..];
     }
     for (i, value) in tail.iter_mut().enumerate() {
-        let bit = i * width as usize;
-        *value = (load(groups, bit >> 3) >> (bit & 7)) & mask;
+        *value = (load(groups, (i * WIDTH) >> 3) >> ((i * WIDTH) & 7)) & mask;
     }
 }
 

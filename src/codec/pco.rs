@@ -16,14 +16,20 @@ pub fn encode<T: Number>(numbers: &[T]) -> Option<Vec<u8>> {
     simple_compress(numbers, &ChunkConfig::default().with_compression_level(LEVEL)).ok()
 }
 
-/// Reads a stream of exactly `count` numbers, which the caller has checked against its limit.
-pub fn decode<T: Number + Default>(bytes: &[u8], count: usize) -> Result<Vec<T>, CodecError> {
-    let mut numbers = vec![T::default(); count];
-    let progress = simple_decompress_into(bytes, &mut numbers)
-        .map_err(|_| CodecError("an entropy coded column does not decode"))?;
-    if progress.n_processed != count || !progress.finished {
+/// Reads a stream of exactly as many numbers as there is room for; the caller has checked that against its limit.
+pub fn decode_into<T: Number>(bytes: &[u8], numbers: &mut [T]) -> Result<(), CodecError> {
+    let progress =
+        simple_decompress_into(bytes, numbers).map_err(|_| CodecError("an entropy coded column does not decode"))?;
+    if progress.n_processed != numbers.len() || !progress.finished {
         return Err(CodecError("an entropy coded column differs in length"));
     }
+    Ok(())
+}
+
+/// As [`decode_into`], into a list of its own.
+pub fn decode<T: Number + Default>(bytes: &[u8], count: usize) -> Result<Vec<T>, CodecError> {
+    let mut numbers = vec![T::default(); count];
+    decode_into(bytes, &mut numbers)?;
     Ok(numbers)
 }
 

@@ -247,8 +247,7 @@ impl<'a> Column<'a> {
             let tail = if maxt < at { 0 } else { (maxt.abs_diff(at) / step as u64 + 1).min(count as u64) as usize };
             if head < tail {
                 found.get_or_insert(place + head);
-                let from = at + head as i64 * step;
-                out.extend((0..(tail - head) as i64).map(|i| from + i * step));
+                append_grid(at + head as i64 * step, step, tail - head, out);
             }
             place += count;
             if k < *runs {
@@ -259,6 +258,16 @@ impl<'a> Column<'a> {
         }
         Ok(found.unwrap_or(0))
     }
+}
+
+/// Appends `count` times from `first` on. By sums, since there is no wide multiplication of 64 bits.
+pub fn append_grid(first: i64, step: i64, count: usize, out: &mut Vec<i64>) {
+    let mut next = first;
+    out.extend((0..count).map(|_| {
+        let time = next;
+        next = next.wrapping_add(step);
+        time
+    }));
 }
 
 /// Leaves only times inside the range behind `before`; returns the place of the first. Damage can make times descend;

@@ -1,9 +1,15 @@
 //! Reading blocks of integers, which [`ints`](super::ints) describes and writes.
 
+use std::cell::RefCell;
+
 use crate::codec::bytes::Reader;
 use crate::codec::ints::{BITMAP, CONSTANT, DELTA, DELTA2, FRAME, MODE_MASK, PATCHED, SHIFTED, SPARSE};
 use crate::codec::pack::unpack;
 use crate::codec::{BLOCK, CodecError};
+
+thread_local! {
+    static OWN: RefCell<Unpacker> = const { RefCell::new(Unpacker::CLEAR) };
+}
 
 /// Unpacks blocks one after the other; its buffers are cleared once, not for each block.
 #[derive(Debug)]
@@ -15,11 +21,18 @@ pub(super) struct Unpacker {
 
 impl Default for Unpacker {
     fn default() -> Self {
-        Self { residuals: [0; BLOCK], steps: [0; BLOCK], integers: [0; BLOCK] }
+        Self::CLEAR
     }
 }
 
 impl Unpacker {
+    const CLEAR: Self = Self { residuals: [0; BLOCK], steps: [0; BLOCK], integers: [0; BLOCK] };
+
+    /// Works with that of the thread, which nobody has to clear. `work` must not ask for it again.
+    pub(super) fn with<R>(work: impl FnOnce(&mut Self) -> R) -> R {
+        OWN.with_borrow_mut(work)
+    }
+
     /// One that has been used.
     #[cfg(test)]
     pub(super) fn dirty() -> Self {
@@ -27,70 +40,76 @@ impl Unpacker {
     }
 
     /// Reads a block of `count` integers; what follows them in the answer is unspecified.
-    #[inline(always)]
     pub(super) fn block(
         &mut self,
         reader: &mut Reader<'_>,
         count: usize,
         origin: i64,
     ) -> Result<&[i64; BLOCK], CodecError> {
-        if count > BLOCK {
-            return Err(CodecError("a block is too long"));
-        }
-        let head = reader.u8()?;
-        let first = origin.wrapping_add(reader.signed()?);
-        let shift = if head & SHIFTED != 0 { u32::from(reader.u8()?) & 63 } else { 0 };
-        let Self { residuals, steps, integers: out } = self;
-        match head & MODE_MASK {
-            CONSTANT => out.fill(first),
-            FRAME => {
-                let reference = read_residuals(reader, head, count, residuals)?;
-                let base = first.wrapping_add(reference.wrapping_shl(shift));
-                for (x, &r) in out.iter_mut().zip(&*residuals) {
-                    *x = base.wrapping_add(((r) << shift) as i64);
-                }
-            }
-            DELTA => {
-                let reference = read_residuals(reader, head, count.saturating_sub(1), residuals)?;
-                let mut x = first;
-                let reference = (reference as u64) << shift;
-                for (slot, &r) in out.iter_mut().zip(&*residuals) {
-                    *slot = x;
-                    x = x.wrapping_add((r << shift).wrapping_add(reference) as i64);
-                }
-            }
-            DELTA2 => {
-                let second = reader.signed()?;
-                let reference = read_residuals(reader, head, count.saturating_sub(2), residuals)? as u64;
-                let (mut x, mut delta) = (first as u64, (second as u64) << shift);
-                let reference = reference << shift;
-                for (slot, &r) in out.iter_mut().zip(&*residuals) {
-                    *slot = x as i64;
-                    x = x.wrapping_add(delta);
-                    delta = delta.wrapping_add((r << shift).wrapping_add(reference));
-                }
-            }
-            BITMAP => {
-                let bitmap = reader.take(count.saturating_sub(1).div_ceil(8))?;
-                let moves = bitmap.iter().map(|byte| byte.count_ones() as usize).sum::<usize>();
-                if moves >= count.max(1) {
-                    return Err(CodecError("a bitmap has bits beyond its block"));
-                }
-                let reference = read_residuals(reader, head, moves, residuals)?;
-                sum_moves(first, (reference, shift), residuals.get(..moves).unwrap_or_default(), steps);
-                spread_bitmap(bitmap, steps, out);
-            }
-            SPARSE => {
-                let moves = usize::from(reader.u8()?);
-                let positions = reader.take(moves)?;
-                let reference = read_residuals(reader, head, moves, residuals)?;
-                sum_moves(first, (reference, shift), residuals.get(..moves).unwrap_or_default(), steps);
-                spread_positions(positions, steps, out)?;
-            }
-            _ => return Err(CodecError("an integer block has an unknown mode")),
-        }
-        Ok(out)
+        fill(self, reader, count, origin)?;
+        Ok(&self.integers)
     }
+}
+
+/// Compiled twice: wide registers take half the time. What it calls is inlined, so that it has them too.
+#[multiversion::multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
+fn fill<'a>(unpacker: &mut Unpacker, reader: &mut Reader<'a>, count: usize, origin: i64) -> Result<(), CodecError> {
+    if count > BLOCK {
+        return Err(CodecError("a block is too long"));
+    }
+    let head = reader.u8()?;
+    let first = origin.wrapping_add(reader.signed()?);
+    let shift = if head & SHIFTED != 0 { u32::from(reader.u8()?) & 63 } else { 0 };
+    let Unpacker { residuals, steps, integers: out } = unpacker;
+    match head & MODE_MASK {
+        CONSTANT => out.fill(first),
+        FRAME => {
+            let reference = read_residuals(reader, head, count, residuals)?;
+            let base = first.wrapping_add(reference.wrapping_shl(shift));
+            for (x, &r) in out.iter_mut().zip(&*residuals) {
+                *x = base.wrapping_add(((r) << shift) as i64);
+            }
+        }
+        DELTA => {
+            let reference = read_residuals(reader, head, count.saturating_sub(1), residuals)?;
+            let mut x = first;
+            let reference = (reference as u64) << shift;
+            for (slot, &r) in out.iter_mut().zip(&*residuals) {
+                *slot = x;
+                x = x.wrapping_add((r << shift).wrapping_add(reference) as i64);
+            }
+        }
+        DELTA2 => {
+            let second = reader.signed()?;
+            let reference = read_residuals(reader, head, count.saturating_sub(2), residuals)? as u64;
+            let (mut x, mut delta) = (first as u64, (second as u64) << shift);
+            let reference = reference << shift;
+            for (slot, &r) in out.iter_mut().zip(&*residuals) {
+                *slot = x as i64;
+                x = x.wrapping_add(delta);
+                delta = delta.wrapping_add((r << shift).wrapping_add(reference));
+            }
+        }
+        BITMAP => {
+            let bitmap = reader.take(count.saturating_sub(1).div_ceil(8))?;
+            let moves = bitmap.iter().map(|byte| byte.count_ones() as usize).sum::<usize>();
+            if moves >= count.max(1) {
+                return Err(CodecError("a bitmap has bits beyond its block"));
+            }
+            let reference = read_residuals(reader, head, moves, residuals)?;
+            sum_moves(first, (reference, shift), residuals.get(..moves).unwrap_or_default(), steps);
+            spread_bitmap(bitmap, steps, out);
+        }
+        SPARSE => {
+            let moves = usize::from(reader.u8()?);
+            let positions = reader.take(moves)?;
+            let reference = read_residuals(reader, head, moves, residuals)?;
+            sum_moves(first, (reference, shift), residuals.get(..moves).unwrap_or_default(), steps);
+            spread_positions(positions, steps, out)?;
+        }
+        _ => return Err(CodecError("an integer block has an unknown mode")),
+    }
+    Ok(())
 }
 
 /// The values between moves: the first, then after each move.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::codec::chunk::{self, Target};
-use crate::codec::{CodecError, Effort};
+use crate::codec::{CodecError, Effort, times};
 
 use super::packed::Packed;
 
@@ -254,7 +254,7 @@ impl Open {
         let from = if mint <= self.first { 0 } else { self.lower_bound(mint) };
         let to = if maxt >= self.last { self.len() } else { self.lower_bound(maxt + 1) };
         if self.extra.is_none() && points.starts.is_empty() {
-            points.times.extend((from..to).map(|at| self.first + self.step * at as i64));
+            times::append_grid(self.time(from), self.step, to - from, &mut points.times);
             self.values.read(from, to, &mut points.values);
         } else {
             for (at, value) in self.values.iter().enumerate().take(to).skip(from) {

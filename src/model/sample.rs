@@ -16,6 +16,12 @@ pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_NAN_BITS
 }
 
+/// Whether any value is a staleness marker. In blocks, because a loop that may end at each value does not run wide.
+#[multiversion::multiversion(targets("x86_64+avx+avx2"))]
+pub fn any_stale(values: &[f64]) -> bool {
+    values.chunks(256).any(|block| block.iter().fold(false, |any, value| any | is_stale(*value)))
+}
+
 /// Whether a start timestamp means a reset since the sample before. Samples are (time, start). A start that is unknown
 /// (0), at or after its own sample, or before the other sample says nothing. One exactly at the other sample is how
 /// deltas are written, but also how counters of unknown start are: the start of the other sample tells them apart.

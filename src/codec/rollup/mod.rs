@@ -10,7 +10,7 @@ pub mod histograms;
 use crate::codec::bytes::{Reader, put_varint};
 use crate::codec::chunk::{self, Parts, Target};
 use crate::codec::{CodecError, Effort, decimal, starts, values};
-use crate::model::sample::{is_stale, start_means_reset};
+use crate::model::sample::{any_stale, is_stale, start_means_reset};
 
 /// The floats of one window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -82,7 +82,7 @@ pub fn roll(times: &[i64], values: &[f64], starts: &[i64], width: i64) -> Vec<Po
 /// The point of a run of samples.
 fn run(mut times: Vec<i64>, mut values: Vec<f64>, mut starts: Vec<i64>) -> Option<Point> {
     let end_time = *times.last()?;
-    if values.iter().any(|value| is_stale(*value)) {
+    if any_stale(&values) {
         let live: Vec<bool> = values.iter().map(|value| !is_stale(*value)).collect();
         retain(&mut times, &live);
         retain(&mut values, &live);

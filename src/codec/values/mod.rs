@@ -12,6 +12,8 @@ mod tests;
 pub use encode::{encode, encode_with, estimate};
 pub use join::join;
 
+use std::cell::RefCell;
+
 use crate::codec::bytes::Reader;
 use crate::codec::unpacker::Unpacker;
 use crate::codec::{BLOCK, CodecError, SAMPLES_MAX, decimal, pco};
@@ -62,9 +64,7 @@ impl<'a> Column<'a> {
             CONSTANT_BITS => Body::Constant(reader.f64()?),
             CONSTANT_DECIMAL => {
                 let exponent = exponent(&mut reader)?;
-                let mut value = [0.0];
-                decimal::from_integers(&[reader.signed()?], exponent, &mut value);
-                Body::Constant(value[0])
+                Body::Constant(decimal::double(reader.signed()?, exponent))
             }
             RAW => Body::Raw(reader.take(len * 8)?),
             DECIMAL => Body::Decimal { exponent: exponent(&mut reader)?, blocks: reader },
@@ -124,10 +124,11 @@ impl<'a> Column<'a> {
                 out.extend_from_slice(all.get(from..to).unwrap_or_default());
             }
             Body::Packed { exponent: Some(exponent), reader } => {
-                let all = decode_packed(*reader, *exponent, self.len)?;
-                out.extend_from_slice(all.get(from..to).unwrap_or_default());
+                decode_packed((*reader, *exponent), self.len, (from, to), out)?;
             }
-            Body::Decimal { .. } | Body::Bits(_) | Body::Dictionary { .. } => decode_blocks(self, (from, to), out)?,
+            Body::Decimal { .. } | Body::Bits(_) | Body::Dictionary { .. } => {
+                Unpacker::with(|unpacker| decode_blocks(self, (from, to), unpacker, out))?;
+            }
         }
         Ok(())
     }
@@ -164,32 +165,28 @@ impl<'a> Column<'a> {
     }
 }
 
-/// Appends samples `from..to` of a column that is made of blocks. Compiled twice: with the wide registers of a newer
-/// processor, blocks take half the time.
-#[multiversion::multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
-fn decode_blocks<'a>(column: &Column<'a>, range: (usize, usize), out: &mut Vec<f64>) -> Result<(), CodecError> {
-    let (from, to) = range;
-    let mut unpacker = Unpacker::default();
-    let mut decoded = [0.0; BLOCK];
+/// Appends samples `from..to` of a column that is made of blocks.
+fn decode_blocks(
+    column: &Column<'_>,
+    (from, to): (usize, usize),
+    unpacker: &mut Unpacker,
+    out: &mut Vec<f64>,
+) -> Result<(), CodecError> {
     match &column.body {
         Body::Decimal { exponent, blocks } => column.each(*blocks, from, to, |reader, origin, (cut, count)| {
-            decode_decimal(reader, *exponent, (origin, count), &mut unpacker, &mut decoded)?;
-            append(out, &decoded, cut)
+            decode_decimal(reader, *exponent, (origin, count, cut), unpacker, out)
         }),
         Body::Bits(blocks) => column.each(*blocks, from, to, |reader, origin, (cut, count)| {
-            let integers = unpacker.block(reader, count, origin)?;
-            for (value, &integer) in decoded.iter_mut().zip(integers) {
-                *value = decimal::unordered(integer);
-            }
-            append(out, &decoded, cut)
+            let integers = cut.of(unpacker.block(reader, count, origin)?)?;
+            out.extend(integers.iter().map(|integer| decimal::unordered(*integer)));
+            Ok(())
         }),
         Body::Dictionary { words, codes } => column.each(*codes, from, to, |reader, origin, (cut, count)| {
-            let integers = unpacker.block(reader, count, origin)?;
-            for (value, &code) in decoded.iter_mut().zip(integers.get(..count).unwrap_or_default()) {
+            for &code in cut.of(unpacker.block(reader, count, origin)?)? {
                 let word = usize::try_from(code).ok().and_then(|code| words.get(code));
-                *value = *word.ok_or(CodecError("a word is not in the dictionary"))?;
+                out.push(*word.ok_or(CodecError("a word is not in the dictionary"))?);
             }
-            append(out, &decoded, cut)
+            Ok(())
         }),
         Body::Constant(_) | Body::Raw(_) | Body::Packed { .. } => Ok(()),
     }
@@ -202,10 +199,10 @@ struct Cut {
     to: usize,
 }
 
-#[inline(always)]
-fn append(out: &mut Vec<f64>, block: &[f64; BLOCK], cut: Cut) -> Result<(), CodecError> {
-    out.extend_from_slice(block.get(cut.from..cut.to).ok_or(CodecError("a block is too long"))?);
-    Ok(())
+impl Cut {
+    fn of(self, block: &[i64; BLOCK]) -> Result<&[i64], CodecError> {
+        block.get(self.from..self.to).ok_or(CodecError("a block is too long"))
+    }
 }
 
 fn exponent(reader: &mut Reader<'_>) -> Result<u8, CodecError> {
@@ -213,43 +210,68 @@ fn exponent(reader: &mut Reader<'_>) -> Result<u8, CodecError> {
     if exponent > decimal::EXPONENT_MAX { Err(CodecError("a power of ten is too large")) } else { Ok(exponent) }
 }
 
-#[inline(always)]
 fn decode_decimal(
     reader: &mut Reader<'_>,
     exponent: u8,
-    (origin, count): (i64, usize),
+    (origin, count, cut): (i64, usize, Cut),
     unpacker: &mut Unpacker,
-    out: &mut [f64; BLOCK],
+    out: &mut Vec<f64>,
 ) -> Result<(), CodecError> {
     let misses = usize::from(reader.u8()?);
     let positions = reader.take(misses)?;
     let bits = reader.take(misses * 8)?;
-    decimal::from_integers(unpacker.block(reader, count, origin)?, exponent, out);
+    let before = out.len();
+    decimal::append_doubles(cut.of(unpacker.block(reader, count, origin)?)?, exponent, out);
+    let decoded = out.get_mut(before..).unwrap_or_default();
     for (&position, bits) in positions.iter().zip(bits.as_chunks::<8>().0) {
-        if let Some(slot) = out.get_mut(usize::from(position)) {
+        if let Some(slot) = usize::from(position).checked_sub(cut.from).and_then(|at| decoded.get_mut(at)) {
             *slot = f64::from_le_bytes(*bits);
         }
     }
     Ok(())
 }
 
-fn decode_packed(mut reader: Reader<'_>, exponent: u8, count: usize) -> Result<Vec<f64>, CodecError> {
+thread_local! {
+    /// What the entropy coder writes to: as long as the longest chunk that the thread has read.
+    static INTEGERS: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// As [`decode_blocks`], of a column of decimals by the entropy coder.
+fn decode_packed(
+    (mut reader, exponent): (Reader<'_>, u8),
+    count: usize,
+    (from, to): (usize, usize),
+    out: &mut Vec<f64>,
+) -> Result<(), CodecError> {
     let misses = reader.count(count)?;
     let mut odd = reader;
     for _ in 0..misses {
         reader.varint()?;
         reader.take(8)?;
     }
-    let integers = pco::decode::<i64>(reader.rest(), count)?;
-    let mut values = vec![0.0; count];
-    decimal::from_integers(&integers, exponent, &mut values);
+    let before = out.len();
+    INTEGERS.with_borrow_mut(|integers| {
+        if integers.len() < count {
+            integers.resize(count, 0);
+        }
+        let integers = integers.get_mut(..count).unwrap_or_default();
+        pco::decode_into(reader.rest(), integers)?;
+        decimal::append_doubles(integers.get(from..to).unwrap_or_default(), exponent, out);
+        Ok(())
+    })?;
+    let decoded = out.get_mut(before..).unwrap_or_default();
     let mut at = 0usize;
     for _ in 0..misses {
         at = at.saturating_add(odd.count(count)?);
         let value = odd.f64()?;
-        *values.get_mut(at).ok_or(CodecError("an exception lies beyond its column"))? = value;
+        if at >= count {
+            return Err(CodecError("an exception lies beyond its column"));
+        }
+        if let Some(slot) = at.checked_sub(from).and_then(|at| decoded.get_mut(at)) {
+            *slot = value;
+        }
     }
-    Ok(values)
+    Ok(())
 }
 
 /// Appends all values of a column, which must be all of `bytes`.

@@ -151,10 +151,8 @@ fn float_resets(times: &[i64], values: &[f64], starts: &[i64]) -> Vec<u32> {
     // Blocks without a reset are the rule: they are passed over without a branch for each sample.
     let mut at = 1;
     while at < values.len() {
-        let end = (at + 64).min(values.len());
-        let fell =
-            values[at..end].iter().zip(&values[at - 1..end - 1]).fold(false, |any, (now, before)| any | (now < before));
-        if fell || !starts.is_empty() {
+        let end = (at + 256).min(values.len());
+        if !starts.is_empty() || any_fall(&values[at - 1..end]) {
             resets.extend(
                 (at..end)
                     .filter(|at| values[*at] < values[at - 1] || started_anew(times, starts, *at))
@@ -164,6 +162,13 @@ fn float_resets(times: &[i64], values: &[f64], starts: &[i64]) -> Vec<u32> {
         at = end;
     }
     resets
+}
+
+/// Whether any value is below the one before.
+#[multiversion::multiversion(targets("x86_64+avx+avx2"))]
+fn any_fall(values: &[f64]) -> bool {
+    let later = values.get(1..).unwrap_or_default();
+    later.iter().zip(values).fold(false, |any, (now, before)| any | (now < before))
 }
 
 /// What the resets of each window add to the difference of its ends.

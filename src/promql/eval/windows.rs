@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::model::histogram::{Histogram, ResetHint};
 use crate::model::labels::Labels;
-use crate::model::sample::is_stale;
+use crate::model::sample::{any_stale, is_stale};
 use crate::promql::ast::{Edges, Span};
 use crate::promql::source::Column;
 
@@ -314,9 +314,6 @@ pub(super) fn split(column: &mut Column, floats: &mut FloatSamples, histograms: 
     histograms.values.clear();
     histograms.starts.clear();
     histograms.before.clear();
-    // In blocks, because a loop that may end at each value does not run wide.
-    let any_stale =
-        |values: &[f64]| values.chunks(256).any(|block| block.iter().fold(false, |any, value| any | is_stale(*value)));
     if column.histograms.is_empty() && !any_stale(&column.values) {
         std::mem::swap(&mut column.times, &mut floats.times);
         std::mem::swap(&mut column.values, &mut floats.values);
