@@ -344,7 +344,7 @@ mod tests {
         let block: Vec<i64> = (0..256).map(|i| if i % 9 == 0 { i << 20 } else { i }).collect();
         let mut good = Vec::new();
         Plan::new(&block).write(0, &mut good);
-        let mut unpacker = Unpacker::default();
+        let mut unpacker = Unpacker::dirty();
         for _ in 0..20_000 {
             let mut bytes = good.clone();
             for _ in 0..=rng.below(3) {

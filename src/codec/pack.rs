@@ -1,7 +1,7 @@
 //! Bit packing: value `i` of width `w` stands at bit `i * w` of a little-endian bit stream, without padding but to the
 //! next byte. Unpacking loads eight bytes for each value, so that no value depends on the one before.
 
-use crate::codec::{BLOCK, CodecError};
+use crate::codec::CodecError;
 
 /// Widths above this do not fit one load at any bit offset: they are stored as 64.
 const WIDTH_ONE_LOAD: u32 = 57;
@@ -65,13 +65,19 @@ pub fn unpack(bytes: &[u8], width: u32, values: &mut [u64]) -> Result<usize, Cod
     match width {
         0 => values.fill(0),
         1..=WIDTH_ONE_LOAD => {
-            // Loads reach up to 7 bytes past the last value: near the end of the buffer they go to a padded copy.
+            // Loads reach up to 7 bytes past the last value. Where the buffer ends before, the last groups of eight, which
+            // are `width` bytes each, come from a padded copy: less than one and those 8 bytes.
             if bytes.len() >= len + 8 {
                 unpack_padded(bytes, width, values);
             } else {
-                let mut padded = [0u8; BLOCK * 8 + 8];
-                padded.get_mut(..len).ok_or(CodecError("more packed values than a block has"))?.copy_from_slice(packed);
-                unpack_padded(&padded, width, values);
+                let group = width as usize;
+                let groups = (bytes.len().saturating_sub(8) / group).min(values.len() / 8);
+                let (front, back) = values.split_at_mut(groups * 8);
+                unpack_padded(bytes, width, front);
+                let rest = packed.get(groups * group..).unwrap_or_default();
+                let mut padded = [0u8; WIDTH_ONE_LOAD as usize + 8 + 8];
+                padded.get_mut(..rest.len()).ok_or(SHORT)?.copy_from_slice(rest);
+                unpack_padded(&padded, width, back);
             }
         }
         64 => {

@@ -58,17 +58,18 @@ pub fn decode_range(
     }
     let origin = reader.signed()?;
     let to = (from + count).min(len);
-    let mut unpacker = Unpacker::default();
-    for first in (0..to).step_by(BLOCK) {
-        let size = (len - first).min(BLOCK);
-        let mut integers = *unpacker.block(&mut reader, size, origin)?;
-        if before {
-            for (integer, time) in integers.iter_mut().zip(all.get(first..).unwrap_or_default()) {
-                *integer = time.wrapping_sub(*integer);
+    Unpacker::with(|unpacker| {
+        for first in (0..to).step_by(BLOCK) {
+            let size = (len - first).min(BLOCK);
+            let mut integers = *unpacker.block(&mut reader, size, origin)?;
+            if before {
+                for (integer, time) in integers.iter_mut().zip(all.get(first..).unwrap_or_default()) {
+                    *integer = time.wrapping_sub(*integer);
+                }
             }
+            let part = from.saturating_sub(first)..(to - first).min(size);
+            out.extend_from_slice(integers.get(part).unwrap_or_default());
         }
-        let part = from.saturating_sub(first)..(to - first).min(size);
-        out.extend_from_slice(integers.get(part).unwrap_or_default());
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -190,23 +190,25 @@ impl<'a> Column<'a> {
             Body::Grid { reader, jitter: true, .. } => {
                 let mut residuals = self.decode_grid(i64::MIN, i64::MAX, out).and(self.skip_runs(*reader))?;
                 let grid = out.get_mut(before..).unwrap_or_default();
-                let mut unpacker = Unpacker::default();
-                for block in grid.chunks_mut(BLOCK) {
-                    let integers = unpacker.block(&mut residuals, block.len(), 0)?;
-                    block.iter_mut().zip(integers).for_each(|(time, r)| *time = time.wrapping_add(*r));
-                }
+                Unpacker::with(|unpacker| {
+                    grid.chunks_mut(BLOCK).try_for_each(|block| {
+                        let integers = unpacker.block(&mut residuals, block.len(), 0)?;
+                        block.iter_mut().zip(integers).for_each(|(time, r)| *time = time.wrapping_add(*r));
+                        Ok(())
+                    })
+                })?;
                 cut(before, mint, maxt, out)?
             }
             Body::Free(reader) => {
                 let mut reader = *reader;
-                let mut left = self.len;
-                let mut unpacker = Unpacker::default();
-                while left > 0 {
-                    let count = left.min(BLOCK);
-                    let integers = unpacker.block(&mut reader, count, self.first)?;
-                    out.extend_from_slice(integers.get(..count).unwrap_or_default());
-                    left -= count;
-                }
+                Unpacker::with(|unpacker| {
+                    (0..self.len).step_by(BLOCK).try_for_each(|start| {
+                        let count = (self.len - start).min(BLOCK);
+                        let integers = unpacker.block(&mut reader, count, self.first)?;
+                        out.extend_from_slice(integers.get(..count).unwrap_or_default());
+                        Ok(())
+                    })
+                })?;
                 cut(before, mint, maxt, out)?
             }
         };

@@ -8,27 +8,23 @@ use crate::codec::pack::unpack;
 use crate::codec::{BLOCK, CodecError};
 
 thread_local! {
-    static OWN: RefCell<Unpacker> = const { RefCell::new(Unpacker::CLEAR) };
+    static OWN: RefCell<Unpacker> = const {
+        RefCell::new(Unpacker { residuals: [0; BLOCK], highs: [0; BLOCK], steps: [0; BLOCK], integers: [0; BLOCK] })
+    };
 }
 
-/// Unpacks blocks one after the other; its buffers are cleared once, not for each block.
+/// Unpacks blocks one after the other. Each thread has one, so that its buffers are cleared once.
 #[derive(Debug)]
 pub(super) struct Unpacker {
     residuals: [u64; BLOCK],
+    /// Upper bits of some residuals.
+    highs: [u64; BLOCK],
     steps: [i64; BLOCK],
     integers: [i64; BLOCK],
 }
 
-impl Default for Unpacker {
-    fn default() -> Self {
-        Self::CLEAR
-    }
-}
-
 impl Unpacker {
-    const CLEAR: Self = Self { residuals: [0; BLOCK], steps: [0; BLOCK], integers: [0; BLOCK] };
-
-    /// Works with that of the thread, which nobody has to clear. `work` must not ask for it again.
+    /// Works with that of the thread. `work` must not ask for it again.
     pub(super) fn with<R>(work: impl FnOnce(&mut Self) -> R) -> R {
         OWN.with_borrow_mut(work)
     }
@@ -36,7 +32,7 @@ impl Unpacker {
     /// One that has been used.
     #[cfg(test)]
     pub(super) fn dirty() -> Self {
-        Self { residuals: [7; BLOCK], steps: [8; BLOCK], integers: [9; BLOCK] }
+        Self { residuals: [7; BLOCK], highs: [6; BLOCK], steps: [8; BLOCK], integers: [9; BLOCK] }
     }
 
     /// Reads a block of `count` integers; what follows them in the answer is unspecified.
@@ -60,18 +56,18 @@ fn fill<'a>(unpacker: &mut Unpacker, reader: &mut Reader<'a>, count: usize, orig
     let head = reader.u8()?;
     let first = origin.wrapping_add(reader.signed()?);
     let shift = if head & SHIFTED != 0 { u32::from(reader.u8()?) & 63 } else { 0 };
-    let Unpacker { residuals, steps, integers: out } = unpacker;
+    let Unpacker { residuals, highs, steps, integers: out } = unpacker;
     match head & MODE_MASK {
         CONSTANT => out.fill(first),
         FRAME => {
-            let reference = read_residuals(reader, head, count, residuals)?;
+            let reference = read_residuals(reader, head, count, (residuals, highs))?;
             let base = first.wrapping_add(reference.wrapping_shl(shift));
             for (x, &r) in out.iter_mut().zip(&*residuals) {
                 *x = base.wrapping_add(((r) << shift) as i64);
             }
         }
         DELTA => {
-            let reference = read_residuals(reader, head, count.saturating_sub(1), residuals)?;
+            let reference = read_residuals(reader, head, count.saturating_sub(1), (residuals, highs))?;
             let mut x = first;
             let reference = (reference as u64) << shift;
             for (slot, &r) in out.iter_mut().zip(&*residuals) {
@@ -81,7 +77,7 @@ fn fill<'a>(unpacker: &mut Unpacker, reader: &mut Reader<'a>, count: usize, orig
         }
         DELTA2 => {
             let second = reader.signed()?;
-            let reference = read_residuals(reader, head, count.saturating_sub(2), residuals)? as u64;
+            let reference = read_residuals(reader, head, count.saturating_sub(2), (residuals, highs))? as u64;
             let (mut x, mut delta) = (first as u64, (second as u64) << shift);
             let reference = reference << shift;
             for (slot, &r) in out.iter_mut().zip(&*residuals) {
@@ -96,14 +92,14 @@ fn fill<'a>(unpacker: &mut Unpacker, reader: &mut Reader<'a>, count: usize, orig
             if moves >= count.max(1) {
                 return Err(CodecError("a bitmap has bits beyond its block"));
             }
-            let reference = read_residuals(reader, head, moves, residuals)?;
+            let reference = read_residuals(reader, head, moves, (residuals, highs))?;
             sum_moves(first, (reference, shift), residuals.get(..moves).unwrap_or_default(), steps);
             spread_bitmap(bitmap, steps, out);
         }
         SPARSE => {
             let moves = usize::from(reader.u8()?);
             let positions = reader.take(moves)?;
-            let reference = read_residuals(reader, head, moves, residuals)?;
+            let reference = read_residuals(reader, head, moves, (residuals, highs))?;
             sum_moves(first, (reference, shift), residuals.get(..moves).unwrap_or_default(), steps);
             spread_positions(positions, steps, out)?;
         }
@@ -157,13 +153,13 @@ fn read_residuals(
     reader: &mut Reader<'_>,
     head: u8,
     count: usize,
-    residuals: &mut [u64; BLOCK],
+    (residuals, highs): (&mut [u64; BLOCK], &mut [u64; BLOCK]),
 ) -> Result<i64, CodecError> {
     let reference = reader.signed()?;
     let width = u32::from(reader.u8()?);
     let residuals = residuals.get_mut(..count).ok_or(CodecError("a block is too long"))?;
     if head & PATCHED != 0 {
-        read_patched(reader, width, residuals)?;
+        read_patched(reader, width, (residuals, highs))?;
     } else {
         let len = unpack(reader.rest(), width, residuals)?;
         reader.take(len)?;
@@ -172,11 +168,14 @@ fn read_residuals(
 }
 
 /// Reads residuals of which some have upper bits kept apart.
-fn read_patched(reader: &mut Reader<'_>, width: u32, residuals: &mut [u64]) -> Result<(), CodecError> {
+fn read_patched(
+    reader: &mut Reader<'_>,
+    width: u32,
+    (residuals, highs): (&mut [u64], &mut [u64; BLOCK]),
+) -> Result<(), CodecError> {
     let patches = usize::from(reader.u8()?) + 1;
     let high = u32::from(reader.u8()?);
     let positions = reader.take(patches)?;
-    let mut highs = [0u64; BLOCK];
     let highs = highs.get_mut(..patches).ok_or(CodecError("a block is too long"))?;
     let len = unpack(reader.rest(), high, highs)?;
     reader.take(len)?;
