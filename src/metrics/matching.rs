@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 
 use crate::model::matcher::{MatchOp, Matcher};
 
-use super::postings::{Postings, Values};
+use super::postings::{Postings, Slots, Values};
 
 /// A matcher, with what its regex says without being run.
 pub(super) struct Plan<'a> {
@@ -73,6 +73,25 @@ impl<'a> Plan<'a> {
         set
     }
 
+    /// The series that have exactly the pair that is asked for; `None` where nobody has it.
+    fn pair<'p>(&self, postings: &'p Postings) -> Option<&'p Slots> {
+        postings.values(&self.matcher.name)?.get(&*self.matcher.value)
+    }
+
+    /// The series that have the label with a value that fulfils the condition.
+    fn present(&self, postings: &Postings) -> RoaringBitmap {
+        let Some(values) = postings.values(&self.matcher.name) else { return RoaringBitmap::new() };
+        let set = self.accepted(values);
+        if !self.excludes() {
+            return set;
+        }
+        let mut with_label = RoaringBitmap::new();
+        for slots in values.values() {
+            slots.add_to(&mut with_label);
+        }
+        with_label - set
+    }
+
     /// Whether the answer is every series but those that `accepted` finds.
     fn excludes(&self) -> bool {
         matches!(self.matcher.op, MatchOp::NotEqual | MatchOp::NotRegex)
@@ -81,25 +100,25 @@ impl<'a> Plan<'a> {
 
 /// The slots that fulfil every matcher. Without matchers: all.
 pub(super) fn find(postings: &Postings, plans: &[Plan<'_>]) -> RoaringBitmap {
+    // Conditions that an absent label does not fulfil narrow the set by the index alone: they come first, and of them
+    // pairs, the rarest ahead.
+    let (exact, other): (Vec<_>, Vec<_>) =
+        plans.iter().filter(|plan| !plan.matches_empty).partition(|plan| plan.matcher.op == MatchOp::Equal);
+    let pairs: Option<Vec<&Slots>> = exact.iter().map(|plan| plan.pair(postings)).collect();
+    let Some(mut pairs) = pairs else { return RoaringBitmap::new() };
+    pairs.sort_unstable_by_key(|slots| slots.len());
+    let exact = pairs.into_iter().map(Slots::to_bitmap);
+    let other = other.into_iter().map(|plan| plan.present(postings));
     let mut found: Option<RoaringBitmap> = None;
-    // Conditions that an absent label does not fulfil narrow the set by the index alone: they come first.
-    for plan in plans.iter().filter(|plan| !plan.matches_empty) {
-        let Some(values) = postings.values(&plan.matcher.name) else { return RoaringBitmap::new() };
-        let mut set = plan.accepted(values);
-        if plan.excludes() {
-            let mut with_label = RoaringBitmap::new();
-            for slots in values.values() {
-                slots.add_to(&mut with_label);
-            }
-            set = with_label - set;
-        }
-        found = Some(match found {
+    for set in exact.chain(other) {
+        let cut = match found {
             Some(found) => found & set,
             None => set,
-        });
-        if found.as_ref().is_some_and(RoaringBitmap::is_empty) {
-            return RoaringBitmap::new();
+        };
+        if cut.is_empty() {
+            return cut;
         }
+        found = Some(cut);
     }
     let mut found = found.unwrap_or_else(|| postings.all().clone());
     for plan in plans.iter().filter(|plan| plan.matches_empty) {

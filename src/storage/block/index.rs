@@ -195,37 +195,49 @@ impl Index {
         Ok(set)
     }
 
+    /// A label pair; `None` where no series has it.
+    fn pair(&self, name: &str, value: &str) -> Option<&Pair> {
+        let (pairs, value) = (self.pairs_of(name), self.find_symbol(value)?);
+        pairs.binary_search_by_key(&value, |pair| pair.value).ok().map(|at| &pairs[at])
+    }
+
     /// Series that have exactly this pair.
     fn with_pair(&self, name: &str, value: &str) -> Result<RoaringBitmap, CodecError> {
         let mut set = RoaringBitmap::new();
-        if let Some(value) = self.find_symbol(value) {
-            let pairs = self.pairs_of(name);
-            if let Ok(at) = pairs.binary_search_by_key(&value, |pair| pair.value) {
-                self.list(&pairs[at], &mut set)?;
-            }
-        }
+        self.pair(name, value).map_or(Ok(()), |pair| self.list(pair, &mut set))?;
         Ok(set)
     }
 
     /// The series that fulfil all matchers; without matchers all.
     pub(super) fn find(&self, matchers: &[Matcher]) -> Result<RoaringBitmap, CodecError> {
+        // Conditions that an absent label does not fulfil narrow the set by the index alone: they come first, and of
+        // them pairs, the rarest ahead; one that nobody has ends the search before any list is read.
+        let (absent, present): (Vec<&Matcher>, Vec<&Matcher>) =
+            matchers.iter().partition(|matcher| matcher.matches(""));
+        let (exact, other): (Vec<&Matcher>, Vec<&Matcher>) =
+            present.into_iter().partition(|matcher| matcher.op == MatchOp::Equal);
+        let pairs: Option<Vec<&Pair>> = exact.iter().map(|matcher| self.pair(&matcher.name, &matcher.value)).collect();
+        let Some(mut pairs) = pairs else { return Ok(RoaringBitmap::new()) };
+        pairs.sort_unstable_by_key(|pair| pair.count);
+        let exact = pairs.into_iter().map(|pair| {
+            let mut set = RoaringBitmap::new();
+            self.list(pair, &mut set).map(|()| set)
+        });
+        let other = other.iter().map(|matcher| self.with_value(&matcher.name, |value| matcher.matches(value)));
         let mut found: Option<RoaringBitmap> = None;
-        // Conditions that an absent label does not fulfil narrow the set by the index alone: they come first.
-        for matcher in matchers.iter().filter(|matcher| !matcher.matches("")) {
-            let set = match matcher.op {
-                MatchOp::Equal => self.with_pair(&matcher.name, &matcher.value)?,
-                _ => self.with_value(&matcher.name, |value| matcher.matches(value))?,
-            };
-            found = Some(match found {
+        for set in exact.chain(other) {
+            let set = set?;
+            let cut = match found {
                 Some(found) => found & set,
                 None => set,
-            });
-            if found.as_ref().is_some_and(RoaringBitmap::is_empty) {
-                return Ok(RoaringBitmap::new());
+            };
+            if cut.is_empty() {
+                return Ok(cut);
             }
+            found = Some(cut);
         }
         let mut found = found.unwrap_or_else(|| (0..self.len() as u32).collect());
-        for matcher in matchers.iter().filter(|matcher| matcher.matches("")) {
+        for matcher in absent {
             found -= match matcher.op {
                 MatchOp::NotEqual => self.with_pair(&matcher.name, &matcher.value)?,
                 _ => self.with_value(&matcher.name, |value| !matcher.matches(value))?,
