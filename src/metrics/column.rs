@@ -236,6 +236,15 @@ impl Open {
         if at < self.len() && self.time(at) == time { self.values.iter().nth(at) } else { None }
     }
 
+    /// Time, start and value of the newest sample in `mint..=maxt`.
+    pub(super) fn newest(&self, mint: i64, maxt: i64) -> Option<(i64, i64, f64)> {
+        let end = if maxt >= self.last { self.len() } else { self.lower_bound(maxt + 1) };
+        let at = end.checked_sub(1)?;
+        let time = self.time(at);
+        let value = if end == self.len() { self.values.last() } else { self.values.iter().nth(at) };
+        value.filter(|_| time >= mint).map(|value| (time, self.start(at), value))
+    }
+
     /// The first sample at or after a time.
     pub(super) fn lower_bound(&self, time: i64) -> usize {
         let (mut low, mut high) = (0, self.len());

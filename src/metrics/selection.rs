@@ -23,6 +23,8 @@ pub struct Selection {
     shared: Arc<Shared>,
     found: Vec<Found>,
     wanted: Wanted,
+    /// Of each series the newest sample is enough.
+    newest: bool,
     /// The version holds a flush back: what was in memory when it was taken stays there until it is let go.
     blocks: Option<(Arc<Version>, Selected)>,
     remarks: Mutex<Remarks>,
@@ -76,10 +78,16 @@ impl Selection {
             shared: Arc::clone(shared),
             found,
             wanted,
+            newest: false,
             blocks,
             remarks: Mutex::new(remarks),
             widest: AtomicI64::new(0),
         }
+    }
+
+    /// The same series, of which only the newest samples are needed.
+    pub(super) fn newest(self, newest: bool) -> Self {
+        Self { newest, ..self }
     }
 
     /// Labels of every series.
@@ -114,6 +122,26 @@ fn joined(head: Vec<Found>, blocks: &[block::Series]) -> Vec<Found> {
 }
 
 impl Selection {
+    /// Appends the newest sample, where it can be had without decoding anything; false, and nothing, elsewhere.
+    fn read_newest(&self, found: &Found, column: &mut Column) -> bool {
+        let Wanted { mint, maxt, .. } = self.wanted;
+        let newest = found.head.and_then(|reference| {
+            let shard = self.shared.shards[reference.shard as usize].lock();
+            shard.get(reference)?.newest(mint, maxt)
+        });
+        let Some((time, start, value)) = newest.filter(|(time, ..)| self.is_behind(found, *time)) else { return false };
+        column.push_float(time, start, value);
+        true
+    }
+
+    /// Whether everything that blocks have of a series is older than this.
+    fn is_behind(&self, found: &Found, time: i64) -> bool {
+        let (Some(place), Some((version, selected))) = (found.block, &self.blocks) else { return true };
+        let series = selected.series.get(place as usize);
+        let older = |block: u32| version.blocks().get(block as usize).is_some_and(|block| block.meta().max_time < time);
+        series.is_some_and(|series| series.parts.iter().all(|(block, _)| older(*block)))
+    }
+
     /// Reads from blocks and from memory.
     fn read_all(&self, found: &Found, wanted: Wanted, column: &mut Column) -> Result<(), SourceError> {
         let Wanted { mint, maxt, .. } = wanted;
@@ -154,7 +182,11 @@ impl SeriesSet for Selection {
     }
 
     fn read(&self, index: usize, column: &mut Column) -> Result<(), SourceError> {
-        self.found.get(index).map_or(Ok(()), |found| self.read_all(found, self.wanted, column))
+        let Some(found) = self.found.get(index) else { return Ok(()) };
+        if self.newest && self.read_newest(found, column) {
+            return Ok(());
+        }
+        self.read_all(found, self.wanted, column)
     }
 
     fn tier(&self) -> &'static str {

@@ -269,6 +269,12 @@ impl Series {
         let _ = self.snapshot(mint, maxt).floats(mint, maxt, points);
     }
 
+    /// Time, start and value of the newest sample in `mint..=maxt`, where it stands in the open column and nothing is
+    /// beside that.
+    pub(super) fn newest(&self, mint: i64, maxt: i64) -> Option<(i64, i64, f64)> {
+        if self.side.is_some() || self.open.is_flushed() { None } else { self.open.newest(mint, maxt) }
+    }
+
     /// What a reader of this range needs.
     pub(super) fn snapshot(&self, mint: i64, maxt: i64) -> Snapshot {
         let from = self.sealed.partition_point(|chunk| chunk.last < mint);

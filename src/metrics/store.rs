@@ -346,6 +346,7 @@ impl Source for Store {
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, SourceError> {
         let range = (select.mint, select.maxt);
         let selection = Selection::asked(&self.shared, &select.matchers, range, asked_of(select));
+        let selection = selection.newest(select.hints.newest);
         self.note_query(&select.matchers, &selection);
         Ok(Box::new(selection))
     }

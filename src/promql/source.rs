@@ -29,6 +29,8 @@ pub struct Hints {
     pub labels_only: bool,
     /// Every sample is looked at by itself: none may stand for others.
     pub raw: bool,
+    /// Only the newest sample of each series is looked at: older ones may be left out.
+    pub newest: bool,
 }
 
 /// A store, seen by the language.
@@ -54,7 +56,8 @@ pub trait SeriesSet: Send + Sync {
     /// Labels of series `index`, which is below `len()`.
     fn labels(&self, index: usize) -> &Labels;
 
-    /// Appends the samples of series `index` inside the range of the select, ascending in time, to a cleared column.
+    /// Appends the samples of series `index` inside the range of the select, ascending in time, to a cleared column; the
+    /// newest at least, where no others were asked for.
     fn read(&self, index: usize, column: &mut Column) -> Result<(), SourceError>;
 
     /// Where the samples read so far came from, for `explain`.

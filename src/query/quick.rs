@@ -41,17 +41,18 @@ fn is_quick(store: &Store, request: &Request, lookback: i64) -> Option<bool> {
     }
     let (mut series, mut samples) = (0, 0_i64);
     for Read { selector, range, function } in reads(expr)? {
-        let back = if range > 0 { range } else { lookback };
+        let (back, newest) = if range > 0 { (range, false) } else { (lookback, steps == 1) };
         let first = window.start.checked_sub(back)?;
         let select = Select {
             matchers: selector.matchers.clone(),
             mint: first.saturating_add(1),
             maxt: window.start.checked_add((steps - 1).checked_mul(window.step)?)?,
-            hints: Hints { step: window.step, range, function, labels_only: false, raw: false },
+            hints: Hints { step: window.step, range, function, newest, ..Hints::default() },
         };
         let found = count(store, &select, SERIES_MAX.checked_sub(series)?)?;
         series += found;
-        samples = samples.checked_add((back.checked_add(span)? / 1000 + 1).checked_mul(found as i64)?)?;
+        let each = if newest { 1 } else { back.checked_add(span)? / 1000 + 1 };
+        samples = samples.checked_add(each.checked_mul(found as i64)?)?;
     }
     Some(series <= SERIES_MAX && samples <= SAMPLES_MAX)
 }

@@ -23,6 +23,7 @@ mod deletion_tiers;
 mod durability;
 mod few;
 mod flush;
+mod newest;
 mod room;
 mod tier;
 mod unreadable;

@@ -157,7 +157,7 @@ impl Info<'_> {
             matchers,
             mint: self.reference.of(self.frame.start).saturating_sub(lookback).saturating_add(1),
             maxt: self.reference.of(self.frame.last()),
-            hints: Hints { step: self.frame.step, range: 0, function: "info", labels_only: false, raw: true },
+            hints: Hints { step: self.frame.step, function: "info", raw: true, ..Hints::default() },
         };
         let scan = Scan {
             set: self.query.open(&select, notes)?,

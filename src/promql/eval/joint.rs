@@ -196,6 +196,7 @@ impl<'q> Evaluator<'q> {
             union.hints.raw |= (mine.range == 0) != (all.range == 0) || !same;
             // Windows may lie across an edge of the only range of a query, but not of one among several.
             union.hints.raw |= mine.step == 0 && mine.range != all.range;
+            union.hints.newest &= mine.newest;
             union.hints.range = gcd(union.hints.range, select.hints.range);
         }
         let width = self.query.window(&union);

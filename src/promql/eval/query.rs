@@ -234,6 +234,8 @@ impl<'a> Query<'a> {
             function: selector.function,
             labels_only: false,
             raw: selector.edges != Edges::Plain,
+            // Statistics of a histogram depend on the one before.
+            newest: range == 0 && first == last && selector.edges == Edges::Plain && !selector.stats_only,
         };
         Select {
             matchers: selector.matchers.clone(),

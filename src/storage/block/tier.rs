@@ -248,7 +248,7 @@ mod tests {
     use crate::promql::source::Hints;
 
     fn asked(function: &'static str, range: i64, step: i64, mint: i64, maxt: i64) -> Asked {
-        let hints = Hints { step, range, function, labels_only: false, raw: false };
+        let hints = Hints { step, range, function, ..Hints::default() };
         asked_of(&Select { matchers: vec![], mint, maxt, hints })
     }
 
