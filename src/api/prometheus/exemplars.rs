@@ -8,7 +8,7 @@ use axum::response::Response;
 use crate::api::prometheus::Prometheus;
 use crate::api::prometheus::answer::{self, Notes};
 use crate::api::prometheus::asked::Asked;
-use crate::api::prometheus::json::{push_time, push_value};
+use crate::api::prometheus::number::{push_time, push_value};
 use crate::metrics::ExemplarRow;
 use crate::model::json_text::push_labels;
 use crate::promql::parse::parse;

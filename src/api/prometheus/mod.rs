@@ -14,6 +14,7 @@ pub mod form;
 pub mod json;
 pub mod language;
 pub mod metadata;
+pub mod number;
 pub mod query;
 pub mod read;
 pub mod report;

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::api::prometheus::answer::{self, Notes, PIECE_BYTES};
-use crate::api::prometheus::json::{push_histogram_point, push_point, push_sample, push_time, push_value};
+use crate::api::prometheus::json::{push_histogram_point, push_sample};
+use crate::api::prometheus::number::{Times, push_time, push_value};
 use crate::model::json_text::{push_labels, push_string};
 use crate::promql::eval::{MatrixSeries, QueryValue};
 use crate::query::evaluate::Held;
@@ -21,6 +22,10 @@ pub struct Encoder {
     /// Counts the value as in memory until the last byte is encoded or the client is gone.
     _held: Held,
 }
+
+/// Bytes of the labels of a series, and of a point, where these are neither short nor long.
+const SERIES_BYTES: usize = 384;
+const POINT_BYTES: usize = 34;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -60,6 +65,25 @@ impl Encoder {
         }
     }
 
+    /// About as many bytes as the next piece will have.
+    fn room(&self) -> usize {
+        let bytes_of = |series: &MatrixSeries| SERIES_BYTES + series.floats.len() * POINT_BYTES;
+        let mut bytes = SERIES_BYTES;
+        match &self.value {
+            QueryValue::Vector(samples) => bytes += samples.len().saturating_sub(self.next) * SERIES_BYTES,
+            QueryValue::Matrix(series) => {
+                for series in series.get(self.next..).unwrap_or_default() {
+                    if bytes >= PIECE_BYTES {
+                        break;
+                    }
+                    bytes += bytes_of(series);
+                }
+            }
+            QueryValue::Scalar { .. } | QueryValue::String { .. } => {}
+        }
+        bytes.min(PIECE_BYTES + POINT_BYTES * 256)
+    }
+
     /// Appends elements until the piece is full; true when there are no more.
     fn elements(&mut self, out: &mut Vec<u8>) -> bool {
         let len = match &self.value {
@@ -92,7 +116,7 @@ impl Iterator for Encoder {
         if self.state == State::Done {
             return None;
         }
-        let mut out = Vec::with_capacity(1024);
+        let mut out = Vec::with_capacity(self.room());
         if self.state == State::Head {
             self.head(&mut out);
             self.state = State::Elements;
@@ -113,10 +137,9 @@ fn push_series(out: &mut Vec<u8>, series: &MatrixSeries) {
     push_labels(out, &series.labels);
     if !series.floats.is_empty() {
         out.extend_from_slice(b",\"values\":");
-        let mut separator = b'[';
-        for (time, value) in &series.floats {
-            out.push(separator);
-            push_point(out, *time, *value);
+        let (mut times, mut separator) = (Times::default(), b'[');
+        for point in &series.floats {
+            times.push_point(out, separator, *point);
             separator = b',';
         }
         out.push(b']');
