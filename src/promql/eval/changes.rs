@@ -14,10 +14,12 @@ use super::windows::Windows;
 type Done = Result<(), EvalError>;
 
 pub(super) fn changes(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Buffers) -> Done {
-    let changed = |before: f64, now: f64| now != before && !(now.is_nan() && before.is_nan());
+    // Without branches: whether a gauge changes cannot be foretold.
+    let changed = |before: f64, now: f64| (now != before) & !(now.is_nan() & before.is_nan());
     if windows.histograms.times.is_empty() {
         let values = &windows.floats.values;
-        count_floats(windows, cells, |at| changed(values[at - 1], values[at]));
+        let pairs = values.iter().zip(values.iter().skip(1));
+        count_floats(windows, cells, pairs.map(|(before, now)| changed(*before, *now)));
     } else {
         count_mixed(windows, cells, |before, now| match (before.value, now.value) {
             (Kind::Float(before), Kind::Float(now)) => changed(before, now),
@@ -31,9 +33,13 @@ pub(super) fn changes(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _
 pub(super) fn resets(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _: &mut Buffers) -> Done {
     if windows.histograms.times.is_empty() {
         let floats = windows.floats;
-        count_floats(windows, cells, |at| {
-            floats.values[at] < floats.values[at - 1] || started_anew(&floats.times, &floats.starts, at)
-        });
+        let falls = floats.values.iter().zip(floats.values.iter().skip(1)).map(|(before, now)| now < before);
+        if floats.starts.is_empty() {
+            count_floats(windows, cells, falls);
+        } else {
+            let anew = (1..).map(|at| started_anew(&floats.times, &floats.starts, at));
+            count_floats(windows, cells, falls.zip(anew).map(|(falls, anew)| falls || anew));
+        }
     } else {
         count_mixed(windows, cells, |before, now| {
             let anew = || start_means_reset((before.time, before.start), (now.time, now.start));
@@ -47,14 +53,15 @@ pub(super) fn resets(windows: &Windows<'_>, cells: &mut Cells, _: &mut Notes, _:
     Ok(())
 }
 
-/// Counts once over the whole series, so that each window is the difference of two counts.
-fn count_floats(windows: &Windows<'_>, cells: &mut Cells, happened: impl Fn(usize) -> bool) {
-    let mut counts = Vec::with_capacity(windows.floats.values.len());
+/// Counts once over the whole series, so that each window is the difference of two counts. `happened` tells of each float
+/// but the first.
+fn count_floats(windows: &Windows<'_>, cells: &mut Cells, happened: impl Iterator<Item = bool>) {
     let mut count = 0_u32;
-    for at in 0..windows.floats.values.len() {
-        count += u32::from(at > 0 && happened(at));
-        counts.push(count);
-    }
+    let counts = happened.map(|happened| {
+        count += u32::from(happened);
+        count
+    });
+    let counts: Vec<u32> = std::iter::once(0).chain(counts).collect();
     for step in 0..windows.frame.steps {
         let mut window = windows.floats_at(step);
         if windows.edges == Edges::Anchored {
