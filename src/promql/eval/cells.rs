@@ -1,5 +1,6 @@
 //! The results of one series over all steps of a query, by column.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::histogram::Histogram;
@@ -54,10 +55,6 @@ impl Bits {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.count() == self.len
-    }
-
     pub(super) fn first(&self) -> Option<usize> {
         self.words.iter().position(|word| *word != 0).map(|at| at * 64 + self.words[at].trailing_zeros() as usize)
     }
@@ -78,6 +75,26 @@ impl Bits {
                     at * 64 + bit
                 })
             })
+        })
+    }
+
+    /// Runs of bits that are set, ascending; of full words neighbours are one run.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Range<usize>> + use<'_> {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let start = self.next(from, 0)?;
+            let end = self.next(start, u64::MAX).unwrap_or(self.len);
+            from = end;
+            Some(start..end)
+        })
+    }
+
+    /// The first bit from `from` on that is set, or with `flip` of all ones is not.
+    fn next(&self, from: usize, flip: u64) -> Option<usize> {
+        let mut mask = u64::MAX << (from % 64);
+        self.words.iter().enumerate().skip(from / 64).find_map(|(at, word)| {
+            let found = (word ^ flip) & std::mem::replace(&mut mask, u64::MAX);
+            (found != 0).then(|| at * 64 + found.trailing_zeros() as usize)
         })
     }
 
@@ -112,11 +129,6 @@ impl Bits {
                 }
             }
         }
-    }
-
-    /// The words, 64 steps each, lowest bit first.
-    pub(super) fn words(&self) -> &[u64] {
-        &self.words
     }
 
     fn trim(&mut self) {
@@ -277,11 +289,26 @@ mod tests {
     #[test]
     fn bits_beyond_the_last_step_stay_clear() {
         let bits = Bits::all(70);
-        assert_eq!((bits.count(), bits.last(), bits.is_full()), (70, Some(69), true));
+        assert_eq!((bits.count(), bits.last()), (70, Some(69)));
         let mut odd = bits.clone();
         odd.retain(|at| at % 2 == 1);
         assert_eq!(odd.ones().count(), 35);
         assert_eq!(odd.first_common(&bits), Some(1));
+    }
+
+    #[test]
+    fn runs_are_neighbours_that_are_set() {
+        let runs = |len: usize, clear: &[usize]| {
+            let mut bits = Bits::all(len);
+            clear.iter().for_each(|at| bits.unset(*at));
+            bits.runs().map(|run| (run.start, run.end)).collect::<Vec<_>>()
+        };
+        assert!(runs(0, &[]).is_empty());
+        assert_eq!(runs(64, &[]), [(0, 64)]);
+        assert_eq!(runs(300, &[]), [(0, 300)]);
+        assert_eq!(runs(200, &[0, 63, 64, 130, 199]), [(1, 63), (65, 130), (131, 199)]);
+        assert_eq!(runs(128, &[5]), [(0, 5), (6, 128)]);
+        assert_eq!(Bits::none(128).runs().count(), 0);
     }
 
     #[test]

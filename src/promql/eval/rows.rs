@@ -1,5 +1,7 @@
 //! What an aggregation keeps for a group: one slot for each step, whatever the number of series.
 
+use std::ops::Range;
+
 use crate::promql::ast::Span;
 
 use super::cells::{Bits, Cells};
@@ -42,22 +44,6 @@ fn ignore_histograms(cells: &Cells, context: &Context<'_>, notes: &mut Notes) {
     }
 }
 
-/// Calls `dense` with runs of 64 steps that all hold floats, and `sparse` with single steps.
-#[inline]
-fn each_float(floats: &Bits, mut dense: impl FnMut(std::ops::Range<usize>), mut sparse: impl FnMut(usize)) {
-    for (at, word) in floats.words().iter().enumerate() {
-        if *word == u64::MAX {
-            dense(at * 64..at * 64 + 64);
-        } else {
-            let mut rest = *word;
-            while rest != 0 {
-                sparse(at * 64 + rest.trailing_zeros() as usize);
-                rest &= rest - 1;
-            }
-        }
-    }
-}
-
 /// Adds `values` with compensation. Branch-free, so that it runs as wide as the machine; the error term is exact
 /// whichever number is larger, hence equal to Neumaier's.
 #[inline]
@@ -92,12 +78,8 @@ impl Row for SumRow {
 
     fn add(&mut self, cells: &Cells, metric: &str, context: &Context<'_>, notes: &mut Notes) {
         let (sums, carries, values) = (&mut self.sums, &mut self.carries, &cells.values);
-        if cells.floats.is_full() {
-            add_compensated(sums, carries, values);
-        } else {
-            cells.floats.ones().for_each(|at| {
-                add_compensated(&mut sums[at..=at], &mut carries[at..=at], &values[at..=at]);
-            });
+        for run in cells.floats.runs() {
+            add_compensated(&mut sums[run.clone()], &mut carries[run.clone()], &values[run]);
         }
         self.floats.or(&cells.floats);
         self.histograms.add(cells, (metric, false), context, notes);
@@ -151,7 +133,11 @@ impl Row for AvgRow {
     }
 
     fn add(&mut self, cells: &Cells, metric: &str, context: &Context<'_>, notes: &mut Notes) {
-        let overflows = cells.floats.ones().any(|at| (self.sums[at] + cells.values[at]).is_infinite());
+        let overflows = |run: Range<usize>| {
+            let totals = self.sums[run.clone()].iter().zip(&cells.values[run]).map(|(sum, value)| sum + value);
+            totals.fold(false, |overflows, total| overflows | total.is_infinite())
+        };
+        let overflows = cells.floats.runs().any(overflows);
         if overflows || self.careful.is_some() {
             let means = self.careful();
             for at in cells.floats.ones() {
@@ -162,9 +148,9 @@ impl Row for AvgRow {
             }
         } else {
             let Self { sums, carries, counts, .. } = self;
-            for at in cells.floats.ones() {
-                add_compensated(&mut sums[at..=at], &mut carries[at..=at], &cells.values[at..=at]);
-                counts[at] += 1.0;
+            for run in cells.floats.runs() {
+                add_compensated(&mut sums[run.clone()], &mut carries[run.clone()], &cells.values[run.clone()]);
+                counts[run].iter_mut().for_each(|count| *count += 1.0);
             }
         }
         self.floats.or(&cells.floats);
@@ -294,9 +280,10 @@ impl<const MAX: bool> Row for ExtremeRow<MAX> {
 
     fn add(&mut self, cells: &Cells, _: &str, context: &Context<'_>, notes: &mut Notes) {
         ignore_histograms(cells, context, notes);
-        let best = std::cell::Cell::from_mut(&mut self.values[..]).as_slice_of_cells();
-        let update = |at: usize| best[at].set(Self::choose(best[at].get(), cells.values[at]));
-        each_float(&cells.floats, |range| range.for_each(update), update);
+        for run in cells.floats.runs() {
+            let both = self.values[run.clone()].iter_mut().zip(&cells.values[run]);
+            both.for_each(|(best, value)| *best = Self::choose(*best, *value));
+        }
         self.floats.or(&cells.floats);
     }
 
@@ -326,16 +313,13 @@ impl Row for CountRow {
     }
 
     fn add(&mut self, cells: &Cells, _: &str, _: &Context<'_>, _: &mut Notes) {
-        let counts = std::cell::Cell::from_mut(&mut self.counts[..]).as_slice_of_cells();
-        let update = |at: usize| counts[at].set(counts[at].get() + 1.0);
-        if cells.has_histograms() {
-            let present = cells.present();
-            present.ones().for_each(update);
-            self.present.or(&present);
-        } else {
-            each_float(&cells.floats, |range| range.for_each(update), update);
-            self.present.or(&cells.floats);
-        }
+        let mut count = |present: &Bits| {
+            for run in present.runs() {
+                self.counts[run].iter_mut().for_each(|count| *count += 1.0);
+            }
+            self.present.or(present);
+        };
+        if cells.has_histograms() { count(&cells.present()) } else { count(&cells.floats) }
     }
 
     fn merge(&mut self, other: Self, _: &Context<'_>, _: &mut Notes) {
