@@ -204,16 +204,26 @@ impl<'a> Reader<'a> {
     /// A bare varint.
     #[inline]
     pub fn varint(&mut self) -> Result<u64, WireError> {
+        match self.short_varint() {
+            Some(value) => Ok(value),
+            None => self.long_varint(),
+        }
+    }
+
+    /// A varint of one or two bytes, as most lengths and references are; `None`, with nothing taken, for others and at the
+    /// end.
+    #[inline]
+    pub fn short_varint(&mut self) -> Option<u64> {
         match self.rest {
             [first, rest @ ..] if *first < 0x80 => {
                 self.rest = rest;
-                Ok(u64::from(*first))
+                Some(u64::from(*first))
             }
             [first, second, rest @ ..] if *second < 0x80 => {
                 self.rest = rest;
-                Ok(u64::from(first & 0x7f) | u64::from(*second) << 7)
+                Some(u64::from(first & 0x7f) | u64::from(*second) << 7)
             }
-            _ => self.long_varint(),
+            _ => None,
         }
     }
 

@@ -19,6 +19,14 @@ use crate::proto::wire::{Field, Reader, Value, WireError};
 /// A request with more strings than this is refused: each costs 32 bytes of table for as few as two on the wire.
 pub(super) const SYMBOLS_MAX: usize = 1 << 20;
 
+/// Tag of `Request`'s series.
+const TIMESERIES: u8 = 0x2a;
+
+/// Tags of `TimeSeries`' fields.
+const LABELS_REFS: u8 = 0x0a;
+const SAMPLE: u8 = 0x12;
+const METADATA: u8 = 0x2a;
+
 /// Why a request cannot be read at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RequestError {
@@ -42,40 +50,49 @@ struct Scratch<'b> {
 /// # Errors
 /// Where the bytes are no write request. What came before is appended.
 pub(super) fn take(body: &[u8], sink: &mut Sink<'_>) -> Result<(), RequestError> {
-    let request = Request { symbols: symbols(body)? };
+    let request = Request { symbols: Symbols::of(body)? };
     let (mut scratch, mut waiting) = (Scratch::default(), Waiting::default());
     let walked = request.walk(body, &mut scratch, (&mut *sink, &mut waiting));
     sink.flush(&mut waiting, |message, into| request.checked_labels(message, into));
     walked.map_err(RequestError::Wire)
 }
 
-/// The strings that the series of a request refer to.
 struct Request<'b> {
-    symbols: Vec<Symbol<'b>>,
+    symbols: Symbols<'b>,
 }
 
-struct Symbol<'b> {
-    bytes: &'b [u8],
-    hash: [u64; 2],
-    /// Whether it is `__name__`.
-    is_name: bool,
+/// The strings that the series of a request refer to, with their hashes beside them: known series need no more.
+struct Symbols<'b> {
+    texts: Vec<&'b [u8]>,
+    hashes: Vec<[u64; 2]>,
+    /// The hash of `__name__`.
+    name: [u64; 2],
 }
 
-fn symbols(body: &[u8]) -> Result<Vec<Symbol<'_>>, RequestError> {
-    let mut symbols = Vec::new();
-    let mut reader = Reader::new(body);
-    while let Some(field) = reader.next_field()? {
-        if field.number == 4 {
-            if symbols.len() >= SYMBOLS_MAX {
-                return Err(RequestError::TooManySymbols);
+fn hash_of(text: &[u8]) -> [u64; 2] {
+    let hash = xxh3_128(text);
+    [hash as u64, (hash >> 64) as u64]
+}
+
+impl<'b> Symbols<'b> {
+    fn of(body: &'b [u8]) -> Result<Self, RequestError> {
+        let mut symbols = Self { texts: Vec::new(), hashes: Vec::new(), name: hash_of(METRIC_NAME.as_bytes()) };
+        let mut reader = Reader::new(body);
+        while let Some(field) = reader.next_field()? {
+            if field.number == 4 {
+                if symbols.texts.len() >= SYMBOLS_MAX {
+                    return Err(RequestError::TooManySymbols);
+                }
+                symbols.texts.push(field.bytes()?);
+                symbols.hashes.push(hash_of(field.bytes()?));
             }
-            let bytes = field.bytes()?;
-            let hash = xxh3_128(bytes);
-            let is_name = bytes == METRIC_NAME.as_bytes();
-            symbols.push(Symbol { bytes, hash: [hash as u64, (hash >> 64) as u64], is_name });
         }
+        Ok(symbols)
     }
-    Ok(symbols)
+
+    fn text(&self, reference: u64) -> Option<&'b [u8]> {
+        self.texts.get(usize::try_from(reference).ok()?).copied()
+    }
 }
 
 /// Odd factors for every place that a string may have in a series.
@@ -106,37 +123,44 @@ struct Identity {
 
 impl Identity {
     #[inline]
-    fn add(&mut self, reference: u64, symbols: &[Symbol<'_>]) {
-        let symbol = usize::try_from(reference).ok().and_then(|at| symbols.get(at));
-        let (Some(symbol), Some(factors)) = (symbol, FACTORS.get(self.count)) else {
+    fn add(&mut self, reference: u64, symbols: &Symbols<'_>) {
+        let hash = usize::try_from(reference).ok().and_then(|at| symbols.hashes.get(at));
+        let (Some(hash), Some(factors)) = (hash, FACTORS.get(self.count)) else {
             self.is_bad = true;
             return;
         };
-        for ((sum, hash), factor) in self.sums.iter_mut().zip(symbol.hash).zip(factors) {
+        for ((sum, hash), factor) in self.sums.iter_mut().zip(hash).zip(factors) {
             *sum = sum.wrapping_add(hash.wrapping_mul(*factor));
-        }
-        if symbol.is_name && self.count.is_multiple_of(2) && self.name_at.is_none() {
-            self.name_at = Some(self.count + 1);
         }
         if self.name_at == Some(self.count) {
             // A number that exists fits: there are fewer strings than 2^32.
             self.name = reference as u32;
+        } else if *hash == symbols.name && self.count.is_multiple_of(2) && self.name_at.is_none() {
+            self.name_at = Some(self.count + 1);
         }
         self.count += 1;
     }
 
     /// Takes a repeated field of references, packed or not.
+    fn gather(&mut self, field: &Field<'_>, symbols: &Symbols<'_>) -> Result<(), WireError> {
+        match field.value {
+            Value::Bytes(packed) => self.gather_packed(packed, symbols),
+            _ => field.uint().map(|reference| self.add(reference, symbols)),
+        }
+    }
+
     #[inline]
-    fn gather(&mut self, field: &Field<'_>, symbols: &[Symbol<'_>]) -> Result<(), WireError> {
-        let Value::Bytes(packed) = field.value else {
-            self.add(field.uint()?, symbols);
-            return Ok(());
-        };
+    fn gather_packed(&mut self, packed: &[u8], symbols: &Symbols<'_>) -> Result<(), WireError> {
         let mut reader = Reader::new(packed);
-        while !reader.is_empty() {
+        loop {
+            while let Some(reference) = reader.short_varint() {
+                self.add(reference, symbols);
+            }
+            if reader.is_empty() {
+                return Ok(());
+            }
             self.add(reader.varint()?, symbols);
         }
-        Ok(())
     }
 
     /// What the series is known by; `None` where its references are wrong.
@@ -145,13 +169,13 @@ impl Identity {
         (!self.is_bad && self.count.is_multiple_of(2)).then_some(high << 64 | low)
     }
 
-    fn name<'b>(&self, symbols: &[Symbol<'b>]) -> &'b [u8] {
-        self.name_at.and_then(|_| symbols.get(self.name as usize)).map_or(&[], |symbol| symbol.bytes)
+    fn name<'b>(&self, symbols: &Symbols<'b>) -> &'b [u8] {
+        self.name_at.and_then(|_| symbols.text(u64::from(self.name))).unwrap_or_default()
     }
 }
 
 /// Looks the strings up; `Err` says what is wrong with the numbers.
-fn resolve(refs: &[u64], symbols: &[Symbol<'_>], loose: &mut Vec<u8>) -> Result<(), String> {
+fn resolve(refs: &[u64], symbols: &Symbols<'_>, loose: &mut Vec<u8>) -> Result<(), String> {
     loose.clear();
     if !refs.len().is_multiple_of(2) {
         return Err(format!("labels_refs has {} entries, which is no multiple of 2", refs.len()));
@@ -160,9 +184,8 @@ fn resolve(refs: &[u64], symbols: &[Symbol<'_>], loose: &mut Vec<u8>) -> Result<
         return Err(format!("more than {LABELS_MAX} labels"));
     }
     for reference in refs {
-        let symbol = usize::try_from(*reference).ok().and_then(|at| symbols.get(at));
-        let symbol = symbol.ok_or_else(|| format!("symbol {reference} of {} does not exist", symbols.len()))?;
-        labels::put(loose, symbol.bytes);
+        let missing = || format!("symbol {reference} of {} does not exist", symbols.texts.len());
+        labels::put(loose, symbols.text(*reference).ok_or_else(missing)?);
     }
     Ok(())
 }
@@ -175,12 +198,15 @@ impl<'b> Request<'b> {
         (sink, waiting): (&mut Sink<'_>, &mut Waiting<'b>),
     ) -> Result<(), WireError> {
         let mut reader = Reader::new(body);
-        while let Some(field) = reader.next_field()? {
+        loop {
+            while reader.take_tag(TIMESERIES) {
+                self.series(reader.delimited()?, scratch, (&mut *sink, &mut *waiting))?;
+            }
+            let Some(field) = reader.next_field()? else { return Ok(()) };
             if field.number == 5 {
                 self.series(field.bytes()?, scratch, (&mut *sink, &mut *waiting))?;
             }
         }
-        Ok(())
     }
 
     /// The labels of a series, or what is wrong with its references.
@@ -209,6 +235,17 @@ impl<'b> Request<'b> {
         let mut identity = Identity::default();
         let (mut samples, mut others, mut fits, mut described) = (0_u64, 0_u64, true, None);
         let mut reader = Reader::new(message);
+        // The order that every encoder uses.
+        if reader.take_tag(LABELS_REFS) {
+            identity.gather_packed(reader.delimited()?, &self.symbols)?;
+        }
+        if reader.take_tag(SAMPLE) {
+            let (value, time, start) = sample(reader.delimited()?)?;
+            (samples, fits) = (1, waiting.push(Float { time, start, value }));
+        }
+        if reader.take_tag(METADATA) {
+            described = Some(reader.delimited()?);
+        }
         while let Some(field) = reader.next_field()? {
             match field.number {
                 1 => identity.gather(&field, &self.symbols)?,
@@ -348,7 +385,7 @@ fn sample(message: &[u8]) -> Result<(f64, i64, i64), WireError> {
     Ok((value, time, start))
 }
 
-fn exemplar(message: &[u8], symbols: &[Symbol<'_>]) -> Result<Option<Exemplar>, WireError> {
+fn exemplar(message: &[u8], symbols: &Symbols<'_>) -> Result<Option<Exemplar>, WireError> {
     let (mut value, mut time) = (0.0, 0);
     let mut refs = Vec::new();
     let mut reader = Reader::new(message);
@@ -367,8 +404,8 @@ fn exemplar(message: &[u8], symbols: &[Symbol<'_>]) -> Result<Option<Exemplar>, 
     Ok(Labels::from_encoded(&encoded).ok().map(|labels| Exemplar { labels, value, time }))
 }
 
-fn described_by<'a>(message: &[u8], symbols: &[Symbol<'a>]) -> Result<Described<'a>, WireError> {
-    let text = |reference: u32| symbols.get(reference as usize).map_or(&[][..], |symbol| symbol.bytes);
+fn described_by<'a>(message: &[u8], symbols: &Symbols<'a>) -> Result<Described<'a>, WireError> {
+    let text = |reference: u32| symbols.text(u64::from(reference)).unwrap_or_default();
     let mut described = Described { kind: MetricType::Unknown, help: &[], unit: &[], refs: [0; 2] };
     let mut reader = Reader::new(message);
     while let Some(field) = reader.next_field()? {
