@@ -13,7 +13,7 @@ pub(crate) struct Asked<'a> {
 
 pub(crate) enum Verdict {
     Same,
-    /// Ties or rounding decide, or the other server cannot answer.
+    /// They differ where ties or rounding decide, or where the other server cannot answer.
     Undetermined,
     Differs(String),
 }
@@ -22,37 +22,49 @@ pub(crate) enum Verdict {
 type Points = BTreeMap<String, BTreeMap<(i64, &'static str), Value>>;
 
 pub(crate) fn compare(asked: Asked<'_>, theirs: &Value, ours: &Value) -> Verdict {
-    // Rounding or ties may decide: to be looked through by hand, now and then.
+    // Where rounding or ties may decide: to be looked through by hand, now and then.
     let strict = std::env::var_os("NOVASCOPE_STRICT").is_some();
-    if is_beyond_what_they_read(asked.query) || !strict && is_undetermined(asked) {
-        return Verdict::Undetermined;
-    }
-    let failed = |answer: &Value| answer["status"] != "success";
-    match (failed(theirs), failed(ours)) {
+    match unlike(asked, theirs, ours) {
+        None => Verdict::Same,
         // Version 2 removes names early: series become equal that are not equal here.
-        (true, _) if !asked.newest => return Verdict::Undetermined,
-        (false, false) => {}
-        _ if theirs["error"] == ours["error"] && theirs["errorType"] == ours["errorType"] => return Verdict::Same,
-        _ => return Verdict::Differs(format!("theirs {}, ours {}", brief(theirs), brief(ours))),
+        Some(_) if has_failed(theirs) && !asked.newest => Verdict::Undetermined,
+        Some(_) if is_operator_behind_offset(theirs) => Verdict::Undetermined,
+        Some(_) if is_beyond_what_they_read(asked.query) || !strict && is_undetermined(asked) => Verdict::Undetermined,
+        Some(how) => Verdict::Differs(how),
+    }
+}
+
+fn has_failed(answer: &Value) -> bool {
+    answer["status"] != "success"
+}
+
+/// How two answers differ.
+fn unlike(asked: Asked<'_>, theirs: &Value, ours: &Value) -> Option<String> {
+    if has_failed(theirs) || has_failed(ours) {
+        let same = theirs["error"] == ours["error"] && theirs["errorType"] == ours["errorType"];
+        return (!same).then(|| format!("theirs {}, ours {}", brief(theirs), brief(ours)));
     }
     let (expected, actual) = (points(theirs, asked.newest), points(ours, asked.newest));
-    if let Some(difference) = difference(&expected, &actual) {
-        return Verdict::Differs(difference);
+    let found = difference(&expected, &actual);
+    if found.is_some() || !asked.newest {
+        return found;
     }
-    if asked.newest {
-        if let Some(difference) = counts(asked.query, theirs, ours) {
-            return Verdict::Differs(difference);
-        }
-        for kind in ["warnings", "infos"] {
+    counts(asked.query, theirs, ours).or_else(|| {
+        ["warnings", "infos"].into_iter().find_map(|kind| {
             let (expected, actual) = (texts(&theirs[kind]), texts(&ours[kind]));
             // Of more than ten both show ten, Prometheus those that come first in a map, and how many more there are.
             let cut = expected.iter().find(|text| text.ends_with("annotations omitted"));
-            if expected != actual && !cut.is_some_and(|cut| actual.contains(cut)) {
-                return Verdict::Differs(format!("{kind}: theirs {expected:?}, ours {actual:?}"));
-            }
-        }
-    }
-    Verdict::Same
+            let same = expected == actual || cut.is_some_and(|cut| actual.contains(cut));
+            (!same).then(|| format!("{kind}: theirs {expected:?}, ours {actual:?}"))
+        })
+    })
+}
+
+/// `x offset (5m) + y` is an error there, and what they print of `x offset (5m) @ 300 + y`: decision 10.
+fn is_operator_behind_offset(theirs: &Value) -> bool {
+    theirs["error"]
+        .as_str()
+        .is_some_and(|error| error.ends_with("in offset, expected number, duration, step(), or range()"))
 }
 
 /// `timestamp(x @ 300 offset -15s)` and `last_over_time((x @ 300)[1m:] offset -15s)`: Prometheus 3.14 ends what it reads

@@ -97,5 +97,6 @@ fn a_real_prometheus_gives_the_same() {
     println!("{same} queries agree, {skipped} could not be compared, {} differ", wrong.len());
     let shown = wrong.iter().take(SHOWN_MAX).map(String::as_str).collect::<Vec<_>>().join("\n");
     assert!(wrong.is_empty(), "seed {seed}: {} of {queries} queries differ\n{shown}", wrong.len());
-    assert!(same * 2 > queries, "only {same} queries could be compared");
+    let skipped_max = if newest { queries / 50 } else { queries / 5 };
+    assert!(skipped <= skipped_max, "only {same} queries could be compared");
 }
