@@ -111,7 +111,7 @@ static FACTORS: [[u64; 2]; 2 * LABELS_MAX] = {
 
 /// Who a series is, gathered from its references: each string's hash times the factor of its place, summed. No
 /// product waits for another, and no string is touched.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Identity {
     sums: [u64; 2],
     count: usize,
@@ -152,14 +152,17 @@ impl Identity {
     #[inline]
     fn gather_packed(&mut self, packed: &[u8], symbols: &Symbols<'_>) -> Result<(), WireError> {
         let mut reader = Reader::new(packed);
+        // A copy stays in registers.
+        let mut own = *self;
         loop {
             while let Some(reference) = reader.short_varint() {
-                self.add(reference, symbols);
+                own.add(reference, symbols);
             }
             if reader.is_empty() {
+                *self = own;
                 return Ok(());
             }
-            self.add(reader.varint()?, symbols);
+            own.add(reader.varint()?, symbols);
         }
     }
 
