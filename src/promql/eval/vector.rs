@@ -276,8 +276,8 @@ impl Lazy for Broadcast {
     }
 }
 
-/// Below this many samples a second thread costs more than it saves.
-const SAMPLES_PER_THREAD: usize = 200_000;
+/// Below this many samples, which take half a millisecond, a second thread costs more than it saves.
+const SAMPLES_PER_THREAD: usize = 100_000;
 
 /// Splits `count` items over the threads of the query and gives the results in order. The parts are contiguous.
 pub(super) fn parallel<T: Send>(
