@@ -62,6 +62,14 @@ impl Piece {
         }
     }
 
+    /// Appends a float in quotes.
+    #[inline]
+    fn value(&mut self, value: f64) {
+        self.push(b"\"");
+        self.float(value);
+        self.push(b"\"");
+    }
+
     /// Appends a float as Go writes it: plain digits from 1e-6 to below 1e21, else an exponent of two digits or more.
     #[inline]
     fn float(&mut self, value: f64) {
@@ -143,9 +151,9 @@ impl Times {
         let mut piece = Piece::new();
         piece.push(&[separator, b'[']);
         self.put(&mut piece, time);
-        piece.push(b",\"");
-        piece.float(value);
-        piece.push(b"\"]");
+        piece.push(b",");
+        piece.value(value);
+        piece.push(b"]");
         piece.append_to(out);
     }
 }
@@ -160,9 +168,7 @@ pub fn push_time(out: &mut Vec<u8>, ms: i64) {
 /// Appends a value in quotes.
 pub fn push_value(out: &mut Vec<u8>, value: f64) {
     let mut piece = Piece::new();
-    piece.push(b"\"");
-    piece.float(value);
-    piece.push(b"\"");
+    piece.value(value);
     piece.append_to(out);
 }
 
@@ -171,9 +177,9 @@ pub fn push_point(out: &mut Vec<u8>, time: i64, value: f64) {
     let mut piece = Piece::new();
     piece.push(b"[");
     piece.time(time);
-    piece.push(b",\"");
-    piece.float(value);
-    piece.push(b"\"]");
+    piece.push(b",");
+    piece.value(value);
+    piece.push(b"]");
     piece.append_to(out);
 }
 

@@ -67,16 +67,13 @@ impl Encoder {
 
     /// About as many bytes as the next piece will have.
     fn room(&self) -> usize {
-        let bytes_of = |series: &MatrixSeries| SERIES_BYTES + series.floats.len() * POINT_BYTES;
         let mut bytes = SERIES_BYTES;
         match &self.value {
-            QueryValue::Vector(samples) => bytes += samples.len().saturating_sub(self.next) * SERIES_BYTES,
-            QueryValue::Matrix(series) => {
-                for series in series.get(self.next..).unwrap_or_default() {
-                    if bytes >= PIECE_BYTES {
-                        break;
-                    }
-                    bytes += bytes_of(series);
+            QueryValue::Vector(samples) => bytes += (samples.len() - self.next) * SERIES_BYTES,
+            QueryValue::Matrix(all) => {
+                let mut rest = all.iter().skip(self.next);
+                while let Some(series) = rest.next().filter(|_| bytes < PIECE_BYTES) {
+                    bytes += SERIES_BYTES + series.floats.len() * POINT_BYTES;
                 }
             }
             QueryValue::Scalar { .. } | QueryValue::String { .. } => {}
