@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
@@ -13,8 +12,8 @@ use crate::server::error::{Failure, Kind};
 /// Warnings and infos that an answer carries at most; the rest is counted in one more line.
 const NOTES_MAX: usize = 10;
 
-/// Pieces of a streamed answer have about this size: encoding one takes a fraction of a millisecond, and no more than this
-/// waits for a slow client beside the result itself.
+/// Pieces of a streamed answer have about this size: encoding one takes a fraction of a millisecond, and no more than a few
+/// wait for a slow client beside the result itself.
 pub const PIECE_BYTES: usize = 64 << 10;
 
 /// What every result list that was cut says.
@@ -92,20 +91,8 @@ pub fn close(out: &mut Vec<u8>, notes: &Notes) {
     out.push(b'}');
 }
 
-/// An answer that is encoded piece by piece while it is sent. One that fits in a single piece is sent with its length.
-pub fn stream(mut pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Response {
-    let first = pieces.next().unwrap_or_default();
-    let body = match pieces.next() {
-        None => Body::from(first),
-        Some(second) => {
-            let rest = [first, second].into_iter().chain(pieces).map(Ok::<_, std::convert::Infallible>);
-            Body::from_stream(futures_util::stream::iter(rest))
-        }
-    };
-    json(StatusCode::OK, body)
-}
-
-fn json(status: StatusCode, body: Body) -> Response {
+/// An answer with its status and body.
+pub fn json(status: StatusCode, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

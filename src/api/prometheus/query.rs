@@ -7,12 +7,13 @@ use axum::extract::State;
 use axum::response::Response;
 
 use crate::api::prometheus::Prometheus;
-use crate::api::prometheus::answer::{self, Notes, TRUNCATED};
+use crate::api::prometheus::answer::{Notes, TRUNCATED};
 use crate::api::prometheus::asked::Asked;
 use crate::api::prometheus::form::Form;
 use crate::api::prometheus::report;
 use crate::api::prometheus::result::Encoder;
 use crate::api::prometheus::time::parse_duration;
+use crate::base::tasks::Tasks;
 use crate::promql::ast::{Expr, ValueType};
 use crate::promql::eval::{Outcome, QueryValue, Window};
 use crate::query::active::Question;
@@ -40,7 +41,7 @@ pub async fn instant(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result
     let Wished { count_steps, explain } = Wished::of(&form);
     let request = Request { query, expr, window, lookback, nocache: true, count_steps, explain };
     let evaluated = api.queries.evaluate(Arc::clone(&api.store), job, request).await?;
-    Ok(respond(evaluated, limit, &form))
+    Ok(respond(api.queries.tasks(), evaluated, limit, &form))
 }
 
 /// A range query.
@@ -64,7 +65,7 @@ pub async fn range(State(api): State<Arc<Prometheus>>, asked: Asked) -> Result<R
     let Wished { count_steps, explain } = Wished::of(&form);
     let request = Request { query, expr, window, lookback, nocache, count_steps, explain };
     let evaluated = api.queries.evaluate(Arc::clone(&api.store), job, request).await?;
-    Ok(respond(evaluated, limit, &form))
+    Ok(respond(api.queries.tasks(), evaluated, limit, &form))
 }
 
 /// What a client wants to know of the evaluation.
@@ -146,7 +147,7 @@ fn check_range_type(expr: &Expr) -> Result<(), Failure> {
     }
 }
 
-fn respond(evaluated: Evaluated, limit: Option<usize>, form: &Form) -> Response {
+fn respond(tasks: &Tasks, evaluated: Evaluated, limit: Option<usize>, form: &Form) -> Response {
     let Evaluated { outcome, timings, held } = evaluated;
     let Outcome { mut value, warnings, infos, stats, steps, explained } = outcome;
     let mut notes = Notes { warnings, infos };
@@ -170,7 +171,7 @@ fn respond(evaluated: Evaluated, limit: Option<usize>, form: &Form) -> Response 
         more.extend_from_slice(b",\"explain\":");
         more.extend_from_slice(report::explained(&explained).to_string().as_bytes());
     }
-    answer::stream(Encoder::new(value, held, more, notes))
+    Encoder::new(value, held, more, notes).respond(tasks)
 }
 
 fn truncate(value: &mut QueryValue, limit: Option<usize>) -> bool {

@@ -1,45 +1,101 @@
 //! Results of queries as JSON, encoded piece by piece so that a large matrix is never held twice.
 
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::StatusCode;
 
 use crate::api::prometheus::answer::{self, Notes, PIECE_BYTES};
 use crate::api::prometheus::json::{push_histogram_point, push_sample};
 use crate::api::prometheus::number::{Times, push_time, push_value};
+use crate::base::tasks::{TaskKind, Tasks};
 use crate::model::json_text::{push_labels, push_string};
 use crate::promql::eval::{MatrixSeries, QueryValue};
 use crate::query::evaluate::Held;
 
-/// Encodes `{"resultType":…,"result":…}` with the envelope around it.
+/// A result with its envelope, to be encoded as `{"resultType":…,"result":…}` in pieces that do not need each other.
 #[derive(Debug)]
 pub struct Encoder {
     value: QueryValue,
     /// `,"stats":{…},"explain":{…}`, each only where asked for; stands behind the result.
     more: Vec<u8>,
     notes: Notes,
-    /// The next element of a vector or matrix.
-    next: usize,
-    state: State,
+    /// Where each piece ends, as a number of elements of the vector or matrix, and about how many bytes it takes.
+    ends: Vec<(usize, usize)>,
     /// Counts the value as in memory until the last byte is encoded or the client is gone.
     _held: Held,
 }
 
-/// Bytes of the labels of a series, and of a point, where these are neither short nor long.
+/// Pieces that are encoded at once, by threads that have nothing else to do.
+const PIECES_AT_ONCE: usize = 3;
+
+/// Bytes of the labels of a series, of a point and of a histogram, where these are neither short nor long.
 const SERIES_BYTES: usize = 384;
 const POINT_BYTES: usize = 34;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Head,
-    Elements,
-    Done,
-}
+const HISTOGRAM_BYTES: usize = 1_024;
 
 impl Encoder {
     pub fn new(value: QueryValue, held: Held, more: Vec<u8>, notes: Notes) -> Self {
-        Self { value, more, notes, next: 0, state: State::Head, _held: held }
+        let ends = match &value {
+            QueryValue::Vector(samples) => ends(samples.iter().map(|_| SERIES_BYTES)),
+            QueryValue::Matrix(series) => ends(series.iter().map(|series| {
+                SERIES_BYTES + series.floats.len() * POINT_BYTES + series.histograms.len() * HISTOGRAM_BYTES
+            })),
+            QueryValue::Scalar { .. } | QueryValue::String { .. } => ends(std::iter::empty()),
+        };
+        Self { value, more, notes, ends, _held: held }
     }
 
-    fn head(&mut self, out: &mut Vec<u8>) {
+    /// An answer whose pieces are encoded while those before are sent. One of a single piece is sent with its length.
+    pub fn respond(self, tasks: &Tasks) -> Response {
+        if self.ends.len() == 1 {
+            return answer::json(StatusCode::OK, Body::from(self.piece(0)));
+        }
+        let (tasks, encoder) = (tasks.clone(), Arc::new(self));
+        let pieces = (0..encoder.ends.len()).map(move |place| {
+            let encoder = Arc::clone(&encoder);
+            tasks.spawn(TaskKind::Connection, async move { Bytes::from(encoder.piece(place)) })
+        });
+        answer::json(StatusCode::OK, Body::from_stream(stream::iter(pieces).buffered(PIECES_AT_ONCE)))
+    }
+
+    /// One piece of the answer; all of them, one after the other, are the answer.
+    fn piece(&self, place: usize) -> Vec<u8> {
+        let Some(&(end, bytes)) = self.ends.get(place) else { return Vec::new() };
+        let mut out = Vec::with_capacity(bytes + SERIES_BYTES);
+        let begin = match place.checked_sub(1) {
+            Some(before) => self.ends[before].0,
+            None => {
+                self.head(&mut out);
+                0
+            }
+        };
+        for element in begin..end {
+            if element > 0 {
+                out.push(b',');
+            }
+            match &self.value {
+                QueryValue::Vector(samples) => {
+                    let sample = &samples[element];
+                    push_sample(&mut out, &sample.labels, sample.time, &sample.value);
+                }
+                QueryValue::Matrix(series) => push_series(&mut out, &series[element]),
+                QueryValue::Scalar { .. } | QueryValue::String { .. } => {}
+            }
+        }
+        if place + 1 == self.ends.len() {
+            out.push(b']');
+            out.extend_from_slice(&self.more);
+            out.push(b'}');
+            answer::close(&mut out, &self.notes);
+        }
+        out
+    }
+
+    fn head(&self, out: &mut Vec<u8>) {
         answer::open(out);
         let name = match &self.value {
             QueryValue::Scalar { .. } => "scalar",
@@ -64,69 +120,18 @@ impl Encoder {
             QueryValue::Vector(_) | QueryValue::Matrix(_) => {}
         }
     }
-
-    /// About as many bytes as the next piece will have.
-    fn room(&self) -> usize {
-        let mut bytes = SERIES_BYTES;
-        match &self.value {
-            QueryValue::Vector(samples) => bytes += (samples.len() - self.next) * SERIES_BYTES,
-            QueryValue::Matrix(all) => {
-                let mut rest = all.iter().skip(self.next);
-                while let Some(series) = rest.next().filter(|_| bytes < PIECE_BYTES) {
-                    bytes += SERIES_BYTES + series.floats.len() * POINT_BYTES;
-                }
-            }
-            QueryValue::Scalar { .. } | QueryValue::String { .. } => {}
-        }
-        bytes.min(PIECE_BYTES + POINT_BYTES * 256)
-    }
-
-    /// Appends elements until the piece is full; true when there are no more.
-    fn elements(&mut self, out: &mut Vec<u8>) -> bool {
-        let len = match &self.value {
-            QueryValue::Vector(samples) => samples.len(),
-            QueryValue::Matrix(series) => series.len(),
-            QueryValue::Scalar { .. } | QueryValue::String { .. } => 0,
-        };
-        while self.next < len && out.len() < PIECE_BYTES {
-            if self.next > 0 {
-                out.push(b',');
-            }
-            match &self.value {
-                QueryValue::Vector(samples) => {
-                    let sample = &samples[self.next];
-                    push_sample(out, &sample.labels, sample.time, &sample.value);
-                }
-                QueryValue::Matrix(series) => push_series(out, &series[self.next]),
-                QueryValue::Scalar { .. } | QueryValue::String { .. } => {}
-            }
-            self.next += 1;
-        }
-        self.next >= len
-    }
 }
 
-impl Iterator for Encoder {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        if self.state == State::Done {
-            return None;
+/// Cuts elements of about so many bytes into pieces.
+fn ends(elements: impl Iterator<Item = usize>) -> Vec<(usize, usize)> {
+    let mut ends = vec![(0, 0)];
+    for (place, element) in elements.enumerate() {
+        match ends.last_mut() {
+            Some((end, bytes)) if *bytes < PIECE_BYTES => (*end, *bytes) = (place + 1, *bytes + element),
+            _ => ends.push((place + 1, element)),
         }
-        let mut out = Vec::with_capacity(self.room());
-        if self.state == State::Head {
-            self.head(&mut out);
-            self.state = State::Elements;
-        }
-        if self.elements(&mut out) {
-            out.push(b']');
-            out.append(&mut self.more);
-            out.push(b'}');
-            answer::close(&mut out, &self.notes);
-            self.state = State::Done;
-        }
-        Some(Bytes::from(out))
     }
+    ends
 }
 
 fn push_series(out: &mut Vec<u8>, series: &MatrixSeries) {
