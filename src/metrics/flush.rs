@@ -19,8 +19,9 @@ use super::leaving::Flushed;
 use super::series::SeriesRef;
 use super::store::Shared;
 
-/// A window is flushed this long after its end: most of what comes late has come by then.
-const SLACK_MS: i64 = 900_000;
+/// A window is flushed this long after its end: dashboards of the last hour are answered from memory, with what their
+/// range selectors look back, and what comes late has come by then.
+const SLACK_MS: i64 = 4_500_000;
 
 /// Chunks of flushable windows take at most this many bytes before they are flushed whatever the time.
 const BACKLOG_BYTES_MAX: u64 = 32 << 20;

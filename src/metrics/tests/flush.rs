@@ -22,7 +22,7 @@ fn samples(from: i64, count: i64) -> Vec<(i64, f64)> {
 fn a_window_moves_into_a_block_and_every_reader_sees_every_sample_once() {
     let folder = tempfile::tempdir().unwrap();
     let (store, clock) = open_at(folder.path(), START - 1_000);
-    clock.advance(Duration::from_millis(WINDOW_MS as u64 + 1_000_000));
+    clock.advance(Duration::from_millis(WINDOW_MS as u64 + 4_600_000));
     let all = samples(START, 8_000);
     append(&store, "a", &all);
     append(&store, "gone", &samples(START, 100));
