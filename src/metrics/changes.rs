@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-/// A moment in the order of writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A moment in the order of writes; by default before all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token(u64);
 
 /// Entries that are kept. When there are more, neighbours are joined, which only makes answers more careful.

@@ -28,8 +28,12 @@ const BACKLOG_BYTES_MAX: u64 = 32 << 20;
 
 /// What came for windows that were flushed before, as after an import, is flushed when it takes this many bytes, once
 /// nothing more comes or so many seconds have gone by since the flush before.
-pub(super) const BACKLOG_BYTES_MIN: u64 = 1 << 20;
+const BACKLOG_BYTES_MIN: u64 = 1 << 20;
 const AGAIN_AFTER_SECS: u32 = 20;
+
+/// A flush rests at least so many times as long as the one before took: a sender of the past that pauses does not keep
+/// a thread busy with small blocks.
+const REST: u32 = 4;
 
 /// Jobs that are done in one round: as many as take this long together, and one. So what an import has left is merged and
 /// rolled up in some rounds, at less than half a core.
@@ -48,6 +52,8 @@ struct State {
     done_before: Option<i64>,
     /// Seconds of the monotonic clock when something was copied last.
     copied_at: u32,
+    /// The monotonic clock from which on another flush has rested.
+    rested_at: Duration,
     /// What is in blocks and has yet to leave memory.
     pending: Option<Pending>,
 }
@@ -101,8 +107,9 @@ impl Shared {
             || (heap_bytes > 0 && (self.is_log_too_large() || self.is_pressed.load(Ordering::Relaxed)));
         let before = if is_full { self.now_bounds().0 } else { before };
         self.recount();
-        let rested = self.has_settled() || self.uptime_secs().saturating_sub(state.copied_at) >= AGAIN_AFTER_SECS;
-        let is_much = backlog >= if rested { BACKLOG_BYTES_MIN } else { BACKLOG_BYTES_MAX };
+        let is_over = self.has_settled() && self.seams.clock.monotonic() >= state.rested_at;
+        let is_time = is_over || self.uptime_secs().saturating_sub(state.copied_at) >= AGAIN_AFTER_SECS;
+        let is_much = backlog >= if is_time { BACKLOG_BYTES_MIN } else { BACKLOG_BYTES_MAX };
         if !(is_new || is_full || is_much) || !self.fits_size(0) {
             return;
         }
@@ -136,8 +143,11 @@ impl Shared {
 
     fn copy_before(&self, blocks: &Blocks, before: i64, state: &mut State) -> io::Result<()> {
         state.copied_at = self.uptime_secs();
-        let pending = self.with_reserve(|| self.copied_before(blocks, before))?;
-        state.pending = Some(pending);
+        let began = self.seams.clock.monotonic();
+        let pending = self.with_reserve(|| self.copied_before(blocks, before));
+        let ended = self.seams.clock.monotonic();
+        state.rested_at = ended.saturating_add(ended.saturating_sub(began).saturating_mul(REST));
+        state.pending = Some(pending?);
         Ok(())
     }
 

@@ -1,24 +1,48 @@
 //! What the store does by time: expiry, sealing, snapshots.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::flush::BACKLOG_BYTES_MIN;
+use parking_lot::Mutex;
+
+use super::changes::Token;
 use super::snapshot;
 use super::store::Shared;
 
 /// When things were done last, in milliseconds of the monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
-    /// Before this no walk over all series is due.
-    next_walk: AtomicU64,
+    walks: Mutex<Walks>,
     /// Before this no snapshot is tried: one failed.
     next_snapshot: AtomicU64,
     /// Bytes that the log had been given at the last look, and when they were last other ones.
     logged: AtomicU64,
     logged_at: AtomicU64,
-    /// What was to be flushed at the last walk stayed as it was since the one before: nobody adds to it.
-    has_settled: AtomicBool,
+}
+
+/// When to walk over all series: now and then, and when samples have come for windows that should be in blocks already, as
+/// those of an import do.
+#[derive(Debug, Default)]
+struct Walks {
+    /// When the last walk began, and how long it took.
+    began: Option<u64>,
+    took: u64,
+    /// The last look for such samples, whether some came between it and the one before, and whether any came since the
+    /// last walk.
+    looked: Token,
+    comes: bool,
+    came: bool,
+}
+
+impl Walks {
+    fn is_due(&self, now: u64) -> bool {
+        let pause = match (self.came, self.comes) {
+            (false, _) => WALK_EVERY,
+            (true, true) => WALK_MEANWHILE,
+            (true, false) => WALK_REST.saturating_mul(self.took).min(WALK_EVERY),
+        };
+        self.began.is_none_or(|began| now >= began.saturating_add(pause))
+    }
 }
 
 /// Milliseconds without a write after which a snapshot disturbs nobody.
@@ -27,9 +51,11 @@ const QUIET: u64 = 5_000;
 /// Log bytes that are worth a snapshot then.
 const QUIET_BYTES_MIN: u64 = 4 << 20;
 
-/// Milliseconds between walks over all series; and while there is something to flush, so that the end of an import shows.
+/// Milliseconds between walks, and while samples of the past come. After their end a walk rests so many times as long
+/// as the one before took.
 const WALK_EVERY: u64 = 15_000;
-const WALK_SOON: u64 = 5_000;
+const WALK_MEANWHILE: u64 = 5_000;
+const WALK_REST: u64 = 50;
 
 /// Milliseconds after a failed snapshot before the next.
 const SNAPSHOT_RETRY: u64 = 10_000;
@@ -95,13 +121,22 @@ impl Shared {
         Ok(())
     }
 
-    /// Seals what is idle and drops what is older than retention.
+    /// Seals what is idle, drops what is older than retention, and counts what is to be flushed.
     pub(super) fn walk_if_due(&self) {
         let now = self.mono_millis();
-        if now < self.upkeep.next_walk.load(Ordering::Relaxed) {
+        let mut walks = self.upkeep.walks.lock();
+        let looked = std::mem::replace(&mut walks.looked, self.changes.token());
+        walks.comes = self.changes.since(looked) < self.flush_cut();
+        walks.came |= walks.comes;
+        if !walks.is_due(now) {
             return;
         }
-        self.upkeep.next_walk.store(now + WALK_EVERY, Ordering::Relaxed);
+        self.walk();
+        (walks.began, walks.took) = (Some(now), self.mono_millis().saturating_sub(now));
+        walks.came = walks.comes;
+    }
+
+    fn walk(&self) {
         let oldest = self.horizon_ms().map(|_| self.admission().oldest);
         let before = self.flush_cut();
         let (mut heap_bytes, mut backlog) = (0, 0);
@@ -124,16 +159,12 @@ impl Shared {
             }
         }
         self.heap_bytes.store(heap_bytes, Ordering::Relaxed);
-        let before = self.backlog.swap(backlog, Ordering::Relaxed);
-        self.upkeep.has_settled.store(before == backlog, Ordering::Relaxed);
-        if backlog >= BACKLOG_BYTES_MIN {
-            self.upkeep.next_walk.store(now + WALK_SOON, Ordering::Relaxed);
-        }
+        self.backlog.store(backlog, Ordering::Relaxed);
     }
 
-    /// Whether what is to be flushed has come to an end, as an import has that is over.
+    /// Whether nothing more comes for windows that should be in blocks already.
     pub(super) fn has_settled(&self) -> bool {
-        self.upkeep.has_settled.load(Ordering::Relaxed)
+        !self.upkeep.walks.lock().comes
     }
 
     fn walk_series(&self, shard: &mut super::shard::Shard, slot: u32, oldest: Option<i64>) {

@@ -156,7 +156,7 @@ fn an_import_that_is_over_is_in_blocks_and_rolled_up_within_seconds() {
     }
     let in_memory = store.stats(1).samples;
     assert!(in_memory > 190_000);
-    (0..12).for_each(|_| second());
+    (0..4).for_each(|_| second());
     assert!(store.stats(1).samples < in_memory / 20, "{} samples are still in memory", store.stats(1).samples);
     let version = store.blocks().unwrap().version();
     let of = |resolution: i64| version.blocks().iter().filter(move |block| block.meta().resolution == resolution);
