@@ -13,6 +13,7 @@ pub mod go_url;
 pub mod heap;
 pub mod huge_pages;
 pub mod memory;
+pub mod prefetch;
 pub mod priority;
 pub mod rng;
 pub mod tasks;

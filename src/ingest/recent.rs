@@ -7,38 +7,19 @@
 //! Each shard keeps two generations. A hit in the older one moves the entry to the younger; when the younger is full,
 //! or fifteen minutes old, the older one is dropped and the younger takes its place.
 
-use std::hash::{BuildHasherDefault, Hasher};
+mod table;
 
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-/// A key is a hash already.
-#[derive(Default)]
-pub struct Folded(u64);
-
-impl Hasher for Folded {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        // The upper half; the shard comes from the lower.
-        self.0 = (key >> 64) as u64;
-    }
-}
-
-type Map<V> = HashMap<u128, V, BuildHasherDefault<Folded>>;
+use table::Table;
 
 const SHARDS: usize = 32;
 
 /// After this long a generation is old, full or not, so that what nobody sends any more is let go.
 const GENERATION_SECS: u64 = 900;
+
+/// Keys that are fetched from memory before the first of them is looked for.
+const AHEAD: usize = 8;
 
 /// A bounded map from the hash of raw bytes to what they mean.
 pub struct Recent<V> {
@@ -48,15 +29,15 @@ pub struct Recent<V> {
 }
 
 struct Shard<V> {
-    young: Map<V>,
-    old: Map<V>,
+    young: Table<V>,
+    old: Table<V>,
     turned_secs: u64,
 }
 
 impl<V: Clone> Recent<V> {
     /// Holds at most twice `entries`.
     pub fn new(entries: usize) -> Self {
-        let shard = || Mutex::new(Shard { young: Map::default(), old: Map::default(), turned_secs: 0 });
+        let shard = || Mutex::new(Shard { young: Table::default(), old: Table::default(), turned_secs: 0 });
         Self { shards: (0..SHARDS).map(|_| shard()).collect(), capacity: entries.div_ceil(SHARDS).max(1) }
     }
 
@@ -69,7 +50,7 @@ impl<V: Clone> Recent<V> {
     }
 
     /// As [`Recent::get`] for many keys: `found` gets an entry for each. Each lock is taken once, and what lies behind
-    /// it is fetched from memory side by side, because no lock stands between two look-ups.
+    /// it is fetched from memory side by side.
     pub fn get_many(&self, keys: &[u128], now_secs: u64, found: &mut Vec<Option<V>>) {
         found.clear();
         found.resize(keys.len(), None);
@@ -94,7 +75,11 @@ impl<V: Clone> Recent<V> {
             }
             let mut shard = shard.lock();
             shard.age(now_secs);
-            for at in mine {
+            mine.iter().take(AHEAD).for_each(|at| shard.young.prefetch(keys[*at as usize]));
+            for (place, at) in mine.iter().enumerate() {
+                if let Some(next) = mine.get(place + AHEAD) {
+                    shard.young.prefetch(keys[*next as usize]);
+                }
                 found[*at as usize] = shard.find(keys[*at as usize]);
             }
         }
@@ -115,16 +100,19 @@ impl<V: Clone> Recent<V> {
         if now_secs.saturating_sub(shard.turned_secs) > GENERATION_SECS || shard.young.len() >= self.capacity {
             shard.turn(now_secs);
         }
-        let shard = &mut *shard;
-        let old = &mut shard.old;
-        shard.young.entry(key).or_insert_with(|| old.remove(&key).unwrap_or_else(make)).clone()
+        if let Some(value) = shard.find(key) {
+            return value;
+        }
+        let value = make();
+        shard.young.insert(key, value.clone());
+        value
     }
 
     /// Forgets a key.
     pub fn remove(&self, key: u128) {
         let mut shard = self.shard(key).lock();
-        shard.young.remove(&key);
-        shard.old.remove(&key);
+        shard.young.remove(key);
+        shard.old.remove(key);
     }
 
     #[inline]
@@ -147,10 +135,10 @@ impl<V: Clone> Shard<V> {
 
     #[inline]
     fn find(&mut self, key: u128) -> Option<V> {
-        if let Some(value) = self.young.get(&key) {
+        if let Some(value) = self.young.get(key) {
             return Some(value.clone());
         }
-        let value = self.old.remove(&key)?;
+        let value = self.old.remove(key)?;
         self.young.insert(key, value.clone());
         Some(value)
     }

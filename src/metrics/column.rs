@@ -100,6 +100,12 @@ impl Open {
         self.values.len() == 0
     }
 
+    /// Has the place fetched from memory where the next value goes.
+    #[inline]
+    pub(super) fn prefetch_end(&self) {
+        self.values.prefetch_end();
+    }
+
     /// Says that its only sample is in a block; true of that sample alone.
     pub(super) fn set_flushed(&mut self) {
         if self.len() == 1 {

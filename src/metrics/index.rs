@@ -1,5 +1,7 @@
 //! A slab of series: stable slots in pages, so that growing moves nothing.
 
+use crate::base::prefetch::prefetch;
+
 use super::series::Series;
 
 /// Series in a page. Pages keep the peak low: a growing `Vec` would hold old and new copy at once.
@@ -36,6 +38,14 @@ impl Slab {
         let series = self.place_mut(slot)?.take()?;
         self.free.push(slot);
         Some(series)
+    }
+
+    /// Has a place fetched from memory.
+    #[inline]
+    pub(super) fn prefetch(&self, slot: u32) {
+        if let Some(place) = self.pages.get(slot as usize / PAGE).and_then(|page| page.get(slot as usize % PAGE)) {
+            prefetch(place);
+        }
     }
 
     #[inline]

@@ -7,6 +7,8 @@
 //!
 //! A step is exact or not taken: the writer computes what a reader will, and compares all bits.
 
+use crate::base::prefetch::prefetch;
+
 /// Doubles, in order, that can only grow at the end and shrink by one.
 #[derive(Debug, Default)]
 pub(super) struct Packed {
@@ -114,6 +116,14 @@ fn differs_entry(differs: u64) -> ([u8; ENTRY_MAX], usize) {
 impl Packed {
     pub(super) fn len(&self) -> usize {
         usize::from(self.len)
+    }
+
+    /// Has the place fetched from memory where the next value goes.
+    #[inline]
+    pub(super) fn prefetch_end(&self) {
+        if let Some(end) = self.bytes.last() {
+            prefetch(end);
+        }
     }
 
     pub(super) fn last(&self) -> Option<f64> {

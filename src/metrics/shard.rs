@@ -98,6 +98,20 @@ impl Shard {
         self.series.get_mut(reference.slot).filter(|series| series.generation == reference.generation)
     }
 
+    /// Has a series fetched from memory.
+    #[inline]
+    pub(super) fn prefetch(&self, reference: SeriesRef) {
+        self.series.prefetch(reference.slot);
+    }
+
+    /// Has the end of its open column fetched; the series should have come by now.
+    #[inline]
+    pub(super) fn prefetch_end(&self, reference: SeriesRef) {
+        if let Some(series) = self.series.get(reference.slot) {
+            series.open.prefetch_end();
+        }
+    }
+
     #[inline]
     pub(super) fn get(&self, reference: SeriesRef) -> Option<&Series> {
         self.series.get(reference.slot).filter(|series| series.generation == reference.generation)

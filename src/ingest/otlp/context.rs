@@ -1,6 +1,6 @@
 //! What surrounds a data point: resource, scope and metric, translated once and remembered.
 
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::config::Config;
 use super::names::{NameError, NameKind, label_name, metric_name, unit_name};
 use super::value::{append_text, attribute};
 use crate::ingest::labels::LABELS_MAX;
-use crate::ingest::recent::{Folded, Recent};
+use crate::ingest::recent::Recent;
 use crate::metrics::{Appender, SeriesRef};
 use crate::model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::model::metadata::{Metadata, MetricType};
@@ -295,6 +295,26 @@ impl Heading<'_> {
     pub(super) fn key(&self, seed: u64) -> u128 {
         let seed = xxh3_64_with_seed(self.unit, seed ^ (self.kind as u64) << 1 ^ u64::from(self.is_monotonic));
         xxh3_128_with_seed(self.name, xxh3_64_with_seed(self.description, seed))
+    }
+}
+
+/// A key is a hash already.
+#[derive(Default)]
+pub(super) struct Folded(u64);
+
+impl Hasher for Folded {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        self.0 = (key >> 64) as u64;
     }
 }
 

@@ -36,6 +36,9 @@ impl Run {
     }
 }
 
+/// Series that are fetched from memory before the first of them is written to.
+const AHEAD: usize = 16;
+
 impl Appender<'_> {
     /// Appends floats shard by shard; those of one shard in the order given. `refused` hears which were not taken: of
     /// which run, and where in the list.
@@ -62,27 +65,32 @@ impl Appender<'_> {
         for number in 0..shards {
             let mine = &order[ends[number]..ends[number + 1]];
             if !mine.is_empty() {
-                self.runs_of_shard(
-                    number,
-                    mine.iter().map(|at| (*at as usize, runs[*at as usize])),
-                    floats,
-                    &mut refused,
-                );
+                self.runs_of_shard((number, mine), runs, floats, &mut refused);
             }
         }
         self.bound_batch();
     }
 
+    /// `mine` are the places of those runs that are of the shard.
     fn runs_of_shard(
         &mut self,
-        number: usize,
-        runs: impl Iterator<Item = (usize, Run)>,
+        (number, mine): (usize, &[u32]),
+        runs: &[Run],
         floats: &[Float],
         refused: &mut impl FnMut(usize, usize, Refusal),
     ) {
         let (mut oldest, mut taken) = (self.oldest, 0);
         let mut shard = self.shared.shards[number].lock();
-        for (number, run) in runs {
+        let series_of = |place: &u32| runs[*place as usize].series;
+        mine.iter().take(AHEAD).for_each(|place| shard.prefetch(series_of(place)));
+        for (at, place) in mine.iter().enumerate() {
+            if let Some(next) = mine.get(at + AHEAD) {
+                shard.prefetch(series_of(next));
+            }
+            if let Some(next) = mine.get(at + AHEAD / 2) {
+                shard.prefetch_end(series_of(next));
+            }
+            let (number, run) = (*place as usize, runs[*place as usize]);
             let mut series = shard.get_mut(run.series);
             if let Some(series) = &mut series {
                 series.touched = self.now_secs;
