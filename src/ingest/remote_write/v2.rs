@@ -96,18 +96,23 @@ impl<'b> Symbols<'b> {
 }
 
 /// Odd factors for every place that a string may have in a series.
-static FACTORS: [[u64; 2]; 2 * LABELS_MAX] = {
-    let (mut factors, mut state, mut at) = ([[0; 2]; 2 * LABELS_MAX], 0_u64, 0);
-    while at < 2 * 2 * LABELS_MAX {
+type Factors = [u64; 2 * LABELS_MAX];
+
+/// Those of the two halves lie apart: side by side they are taken for a vector, and vectors of such numbers multiply slowly.
+static FACTORS: [Factors; 2] = [factors(0), factors(0x5851_f42d_4c95_7f2d)];
+
+const fn factors(seed: u64) -> Factors {
+    let (mut factors, mut state, mut at) = ([0; 2 * LABELS_MAX], seed, 0);
+    while at < 2 * LABELS_MAX {
         // SplitMix64.
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        factors[at / 2][at % 2] = (mixed ^ (mixed >> 31)) | 1;
+        factors[at] = (mixed ^ (mixed >> 31)) | 1;
         at += 1;
     }
     factors
-};
+}
 
 /// Who a series is, gathered from its references: each string's hash times the factor of its place, summed. No
 /// product waits for another, and no string is touched.
@@ -125,13 +130,13 @@ impl Identity {
     #[inline]
     fn add(&mut self, reference: u64, symbols: &Symbols<'_>) {
         let hash = usize::try_from(reference).ok().and_then(|at| symbols.hashes.get(at));
-        let (Some(hash), Some(factors)) = (hash, FACTORS.get(self.count)) else {
+        let [low, high] = [&FACTORS[0], &FACTORS[1]].map(|factors| factors.get(self.count));
+        let (Some(hash), Some(low), Some(high)) = (hash, low, high) else {
             self.is_bad = true;
             return;
         };
-        for ((sum, hash), factor) in self.sums.iter_mut().zip(hash).zip(factors) {
-            *sum = sum.wrapping_add(hash.wrapping_mul(*factor));
-        }
+        self.sums[0] = self.sums[0].wrapping_add(hash[0].wrapping_mul(*low));
+        self.sums[1] = self.sums[1].wrapping_add(hash[1].wrapping_mul(*high));
         if self.name_at == Some(self.count) {
             // A number that exists fits: there are fewer strings than 2^32.
             self.name = reference as u32;
