@@ -475,13 +475,16 @@ fn raw_series(
 
 /// Tells of quantiles beyond 0 and 1.
 fn check_quantiles(values: &[f64], param: &Plan, notes: &mut Notes) {
+    let (mut max, mut min) = (f64::NEG_INFINITY, f64::INFINITY);
     if values.iter().any(|value| value.is_nan()) {
-        // Prometheus compares with it, which leaves neither a greatest nor a least.
         notes.invalid_quantile(f64::NAN, param.span);
-        return;
+        // Prometheus asks Go for the greatest and the least: beside a NaN only infinity is any.
+        max = if values.contains(&f64::INFINITY) { f64::INFINITY } else { max };
+        min = if values.contains(&f64::NEG_INFINITY) { f64::NEG_INFINITY } else { min };
+    } else {
+        max = values.iter().copied().fold(max, f64::max);
+        min = values.iter().copied().fold(min, f64::min);
     }
-    let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let min = values.iter().copied().fold(f64::INFINITY, f64::min);
     if max > 1.0 {
         notes.invalid_quantile(max, param.span);
     }
