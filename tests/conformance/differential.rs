@@ -1,8 +1,8 @@
 //! The same random queries over the same random samples, asked of a real Prometheus and of the built novascope.
 //!
 //! Runs where `NOVASCOPE_PROMETHEUS` names a Prometheus, 2.42 or newer; `.ci/run` does that. Both get the samples by
-//! remote write and answer over HTTP. From 3.14 on everything is asked and compared: native histograms, annotations,
-//! texts of errors, metric names.
+//! remote write and answer over HTTP. From 3.14 on everything is asked and compared: native histograms, start timestamps
+//! (by OTLP), annotations, texts of errors, metric names.
 //!
 //! Windows of version 2 include their start, those of version 3 do not, and the extrapolation near 0 differs: for
 //! version 2 samples lie between the times that queries look at, and counters are far from 0, so that neither shows.
@@ -68,10 +68,9 @@ fn a_real_prometheus_gives_the_same() {
     let newest = theirs.is_newest;
     let (sample_phase, phase) = if newest { (0, 0) } else { (SAMPLE_PHASE, QUERY_PHASE) };
     let store = samples(&mut dice, TICKS, TICK, Kinds { exotic: newest }).shifted(sample_phase);
-    let load = load(&store, 40 * TICK, newest);
-    for body in &load.bodies {
-        theirs.write(load.headers, body);
-        ours.write(load.headers, body);
+    for request in &load(&store, 40 * TICK, newest) {
+        theirs.write(request);
+        ours.write(request);
     }
     if let Ok(texts) = std::env::var("NOVASCOPE_ASK") {
         texts.split(';').for_each(|query| print!("{}", both(query, &theirs, &ours)));

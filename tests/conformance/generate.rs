@@ -57,7 +57,7 @@ pub(crate) fn samples(dice: &mut Dice, ticks: i64, tick: i64, kinds: Kinds) -> S
         let mut value = dice.below(100) as f64 + if name == "a_total" { floor * 2.0 } else { 0.0 };
         let (jitters, started) = (dice.once_in(3), dice.once_in(3));
         // Counters whose starts are known, each from its reset on; and some whose samples say so now and then only.
-        let mut began = if kinds.exotic && name == "a_total" && dice.once_in(2) { -tick / 3 } else { i64::MIN };
+        let mut began = if kinds.exotic && name == "a_total" && dice.once_in(2) { 1 } else { i64::MIN };
         for at in 0..ticks {
             if dice.once_in(12) {
                 continue;
@@ -93,6 +93,7 @@ pub(crate) fn samples(dice: &mut Dice, ticks: i64, tick: i64, kinds: Kinds) -> S
         custom(dice, &mut store, ticks, tick);
         info(dice, &mut store, ticks, tick);
         changing(dice, &mut store, ticks, tick);
+        started(dice, &mut store, ticks, tick);
         named_in_utf8(dice, &mut store, ticks, tick);
     }
     store
@@ -153,6 +154,40 @@ fn changing(dice: &mut Dice, store: &mut Store, ticks: i64, tick: i64) {
             if !dice.once_in(12) {
                 store.histogram(&zeros, time, if index == "1" { began } else { 0 }, exponential);
                 store.histogram(&custom, time, 0, with_bounds);
+            }
+        }
+    }
+}
+
+/// Histograms whose starts are known: always, now and then, or never. No bucket is empty: those that others of a chunk have
+/// are counted by Prometheus.
+fn started(dice: &mut Dice, store: &mut Store, ticks: i64, tick: i64) {
+    for index in ["0", "1", "2"] {
+        let labels = Labels::from_pairs([("__name__", "ah"), ("g", "x"), ("i", index)]);
+        let (mut counts, mut schema, mut began) = ([1.0; 6], 1, 1);
+        for at in 0..ticks {
+            let time = at * tick;
+            if dice.once_in(40) {
+                counts.fill(1.0);
+                began = time - dice.below(tick as u64) as i64;
+            }
+            schema = if dice.once_in(60) { dice.below(4) as i8 - 1 } else { schema };
+            counts.iter_mut().for_each(|count| *count += dice.below(4) as f64);
+            let count: f64 = counts.iter().sum();
+            let histogram = Histogram {
+                schema,
+                zero_threshold: 1e-128,
+                count,
+                sum: count * 0.25,
+                positive_spans: vec![Span { offset: -1, length: 4 }],
+                positive_buckets: counts[..4].to_vec(),
+                negative_spans: vec![Span { offset: 1, length: 2 }],
+                negative_buckets: counts[4..].to_vec(),
+                ..Histogram::default()
+            };
+            let tells = index == "0" || index == "1" && dice.once_in(3);
+            if !dice.once_in(12) {
+                store.histogram(&labels, time, if tells { began } else { 0 }, Arc::new(histogram));
             }
         }
     }

@@ -1,17 +1,21 @@
-//! The samples of a store as remote write requests.
+//! The samples of a store as requests of remote write and OTLP.
 
 use novascope::model::histogram::{Histogram, ResetHint, Span};
 use novascope::model::labels::Labels;
 use novascope::proto::{prometheus as v1, write_v2 as v2};
 use prost::Message as _;
 
+use crate::export;
 use crate::store::{Store, Value};
 
-/// A request body and its headers.
-pub(crate) struct Load {
+/// What is posted, and where.
+pub(crate) struct Request {
+    pub(crate) path: &'static str,
     pub(crate) headers: &'static [(&'static str, &'static str)],
-    pub(crate) bodies: Vec<Vec<u8>>,
+    pub(crate) body: Vec<u8>,
 }
+
+const WRITE: &str = "/api/v1/write";
 
 const HEADERS_1: [(&str, &str); 3] = [
     ("Content-Type", "application/x-protobuf"),
@@ -26,21 +30,26 @@ const HEADERS_2: [(&str, &str); 3] = [
 ];
 
 /// Requests of `width` milliseconds each, in order of time: a server may refuse what lies far behind its newest sample.
-/// Version 1 knows no histograms with custom buckets, version 2 everything.
-pub(crate) fn load(store: &Store, width: i64, newest: bool) -> Load {
-    let mut bodies = Vec::new();
-    let mut pack = |bytes: Vec<u8>| bodies.push(snap::raw::Encoder::new().compress_vec(&bytes).unwrap());
+/// Version 1 of remote write knows no histograms with custom buckets, version 2 everything; what may have start timestamps
+/// comes by OTLP then, since Prometheus 3.14 leaves those of remote write out.
+pub(crate) fn load(store: &Store, width: i64, newest: bool) -> Vec<Request> {
+    let mut requests = Vec::new();
+    let pack = |bytes: Vec<u8>| snap::raw::Encoder::new().compress_vec(&bytes).unwrap();
     let mut start = 0;
     while start <= store.last_time() {
         let window = start..start + width;
         if newest {
-            requests_2(store, window).iter().for_each(|request| pack(request.encode_to_vec()));
+            // Series are limited in the order of their making, which so is that of their names.
+            requests.push(export::request(store, window.clone()));
+            for request in requests_2(store, window) {
+                requests.push(Request { path: WRITE, headers: &HEADERS_2, body: pack(request.encode_to_vec()) });
+            }
         } else {
-            pack(request_1(store, window));
+            requests.push(Request { path: WRITE, headers: &HEADERS_1, body: pack(request_1(store, window)) });
         }
         start += width;
     }
-    Load { headers: if newest { &HEADERS_2 } else { &HEADERS_1 }, bodies }
+    requests
 }
 
 fn request_1(store: &Store, window: std::ops::Range<i64>) -> Vec<u8> {
@@ -62,7 +71,7 @@ fn request_1(store: &Store, window: std::ops::Range<i64>) -> Vec<u8> {
 /// follow each other by turns each run gets a request of its own, or most of it would come too late.
 fn requests_2(store: &Store, window: std::ops::Range<i64>) -> Vec<v2::Request> {
     let mut requests: Vec<v2::Request> = Vec::new();
-    for (labels, samples) in store.within(window) {
+    for (labels, samples) in store.within(window).filter(|(labels, _)| !export::takes(labels)) {
         let is_float = |value: &Value| matches!(value, Value::Float(_));
         let runs = samples.chunk_by(|a, b| is_float(a.2) == is_float(b.2));
         for (at, run) in runs.enumerate() {
@@ -77,7 +86,6 @@ fn requests_2(store: &Store, window: std::ops::Range<i64>) -> Vec<v2::Request> {
     requests
 }
 
-/// Without start timestamps: Prometheus 3.14 leaves those of remote write out.
 fn series_2(samples: &[(i64, i64, &Value)]) -> v2::TimeSeries {
     let mut series = v2::TimeSeries::default();
     for (timestamp, _, value) in samples {

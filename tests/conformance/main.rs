@@ -14,6 +14,7 @@ mod compare;
 #[path = "../protocol/daemon.rs"]
 mod daemon;
 mod differential;
+mod export;
 mod found;
 mod generate;
 #[allow(dead_code, reason = "the tests of protocols use all of it")]

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::daemon::Daemon;
 use crate::http::{escape, request};
+use crate::load::Request;
 
 /// The times of a query in milliseconds; one of step 0 is instant, at `end`.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +34,10 @@ fn ask(address: SocketAddr, query: &str, window: Window) -> Value {
     request(address, &format!("GET {} HTTP/1.1\r\n", path(query, window)), b"").json()
 }
 
-fn write(address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) {
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let answer = request(address, &format!("POST /api/v1/write HTTP/1.1\r\n{headers}"), body);
-    assert_eq!(answer.status, 204, "{}", answer.text());
+fn write(address: SocketAddr, posted: &Request) {
+    let headers: String = posted.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let answer = request(address, &format!("POST {} HTTP/1.1\r\n{headers}", posted.path), &posted.body);
+    assert!(matches!(answer.status, 200 | 204), "{}: {} {}", posted.path, answer.status, answer.text());
 }
 
 /// A novascope of its own that keeps everything.
@@ -48,8 +49,8 @@ impl Novascope {
         Self(Daemon::start(&folder.join("novascope"), &arguments))
     }
 
-    pub(crate) fn write(&self, headers: &[(&str, &str)], body: &[u8]) {
-        write(self.0.main, headers, body);
+    pub(crate) fn write(&self, posted: &Request) {
+        write(self.0.main, posted);
     }
 
     pub(crate) fn ask(&self, query: &str, window: Window) -> Value {
@@ -86,7 +87,7 @@ impl Prometheus {
             .arg(format!("--web.listen-address={address}"))
             .args(["--storage.tsdb.retention.time=200y", "--log.level=error", "--web.enable-remote-write-receiver"]);
         if is_newest {
-            command.arg(format!("--enable-feature={FEATURES}"));
+            command.args([format!("--enable-feature={FEATURES}"), "--web.enable-otlp-receiver".to_owned()]);
         }
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("Prometheus starts");
         let mut server = Self { child, address, is_newest };
@@ -113,8 +114,8 @@ impl Prometheus {
         ask().is_ok_and(|answer: String| answer.starts_with("HTTP/1.1 200"))
     }
 
-    pub(crate) fn write(&self, headers: &[(&str, &str)], body: &[u8]) {
-        write(self.address, headers, body);
+    pub(crate) fn write(&self, posted: &Request) {
+        write(self.address, posted);
     }
 
     pub(crate) fn ask(&self, query: &str, window: Window) -> Value {

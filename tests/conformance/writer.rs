@@ -132,6 +132,8 @@ impl Writer<'_> {
             "{__name__=~\"m|hz|b\"}",
             "{i=\"1\",g!=\"\"}",
             "l_bucket",
+            "ah",
+            "{__name__=~\"ah|a_total\",i!=\"2\"}",
             "absent_metric",
         ];
         let limit = if self.newest { names.len() } else { 7 };
@@ -289,7 +291,7 @@ impl Writer<'_> {
             2 => "-0.5".to_owned(),
             3 if self.newest => "max_of(3, time() % 7)".to_owned(),
             4 if self.window => self.dice.pick(&["step()", "range()", "start()", "end()"]).to_owned(),
-            5 if self.newest => self.dice.pick(&["NaN", "-Inf", "0", "1e3", "0x1p-2", "min_of(pi(), 3)"]).to_owned(),
+            5 if self.newest => self.dice.pick(&["NaN", "-Inf", "0", "1e3", "0x1A", "min_of(pi(), 3)"]).to_owned(),
             _ => self.dice.below(20).to_string(),
         }
     }
