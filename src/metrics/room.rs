@@ -26,11 +26,12 @@ const RESERVE: &str = "reserve";
 const RESERVE_SHARE: u64 = 16;
 
 /// The reserve of a store that has everything in blocks.
-const RESERVE_MIN: u64 = 256 << 10;
+const RESERVE_MIN: u64 = 128 << 10;
 
-/// It is made smaller when it is so many times what is wanted. The log is cut at every snapshot, and it need not follow
-/// that.
+/// It is made smaller when it is more than so many times what is wanted. The log is cut at every snapshot, and it need not
+/// follow that; but it follows a flush, which leaves next to nothing.
 const RESERVE_SLACK: u64 = 4;
+const RESERVE_SLACK_FLUSHED: u64 = 1;
 
 /// Hard links that the operator asked for: they are his, and count when he counts.
 const SNAPSHOTS: &str = "snapshots";
@@ -126,7 +127,8 @@ impl Room {
         let path = self.folder.join(RESERVE);
         let is_endless = self.total.load(Ordering::Relaxed) == u64::MAX;
         // It doubles when it grows, so that it is made anew a few times in all.
-        let serves = |bytes: u64| bytes > 0 && bytes >= want / 2 && bytes / RESERVE_SLACK <= want;
+        let slack = if want == RESERVE_MIN { RESERVE_SLACK_FLUSHED } else { RESERVE_SLACK };
+        let serves = |bytes: u64| bytes > 0 && bytes >= want / 2 && bytes / slack <= want;
         if serves(held) || want == 0 || is_endless {
             return;
         }
