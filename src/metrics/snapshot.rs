@@ -102,7 +102,7 @@ fn write_definitions(shared: &Shared, writer: &mut SnapshotWriter) -> io::Result
 
 fn write_sorted(definitions: &mut Vec<(Labels, u64)>, writer: &mut SnapshotWriter) -> io::Result<()> {
     definitions.sort_unstable();
-    let mut payload = Vec::new();
+    let mut payload = Vec::with_capacity(DEFINITION_BYTES + DEFINITION_BYTES / 8);
     for (labels, id) in definitions.drain(..) {
         put_definition(&mut payload, id, labels.as_encoded());
     }

@@ -36,8 +36,8 @@ pub(super) struct Waiting<'b> {
 }
 
 impl<'b> Waiting<'b> {
-    /// So many share their locks, and still lie in the second cache of a core: as many as most senders put into a request.
-    const SAMPLES: usize = 2_048;
+    /// So many share their locks, and still lie in the second cache of a core.
+    const SAMPLES: usize = 1_024;
 
     /// Samples of one entry that may wait before it is known whose they are: the request, not its sender's claims,
     /// bounds memory.
