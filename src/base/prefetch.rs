@@ -12,11 +12,13 @@ const LINE: usize = 64;
 #[inline]
 pub fn prefetch<T>(value: &T) {
     let place = std::ptr::from_ref(value).cast::<u8>();
-    for offset in (0..size_of::<T>().max(1)).step_by(LINE) {
+    for offset in (0..size_of::<T>()).step_by(LINE) {
         line(place.wrapping_add(offset));
     }
     // Where it does not begin with a line, it ends in one more.
-    line(place.wrapping_add(size_of::<T>().saturating_sub(1)));
+    if size_of::<T>() > 1 {
+        line(place.wrapping_add(size_of::<T>() - 1));
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

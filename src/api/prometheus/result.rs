@@ -12,8 +12,10 @@ use crate::api::prometheus::answer::{self, Notes, PIECE_BYTES};
 use crate::api::prometheus::json::{push_histogram_point, push_sample};
 use crate::api::prometheus::number::{Times, push_time, push_value};
 use crate::base::tasks::{TaskKind, Tasks};
+use crate::model::histogram::Histogram;
 use crate::model::json_text::{push_labels, push_string};
-use crate::promql::eval::{MatrixSeries, QueryValue};
+use crate::model::sample::Value;
+use crate::promql::eval::{MatrixSeries, QueryValue, VectorSample};
 use crate::query::evaluate::Held;
 
 /// A result with its envelope, to be encoded as `{"resultType":…,"result":…}` in pieces that do not need each other.
@@ -32,18 +34,26 @@ pub struct Encoder {
 /// Pieces that are encoded at once, by threads that have nothing else to do.
 const PIECES_AT_ONCE: usize = 3;
 
-/// Bytes of the labels of a series, of a point and of a histogram, where these are neither short nor long.
+/// Bytes of the labels of a series and of a point, where these are neither short nor long, and of a histogram for each
+/// sample that it is as large as: two buckets.
 const SERIES_BYTES: usize = 384;
 const POINT_BYTES: usize = 34;
-const HISTOGRAM_BYTES: usize = 1_024;
+const SAMPLE_BYTES: usize = 128;
 
 impl Encoder {
     pub fn new(value: QueryValue, held: Held, more: Vec<u8>, notes: Notes) -> Self {
+        let of_histogram = |histogram: &Histogram| histogram.size_in_samples() as usize * SAMPLE_BYTES;
+        let of_series = |series: &MatrixSeries| {
+            let histograms = series.histograms.iter().map(|(_, histogram)| of_histogram(histogram));
+            SERIES_BYTES + series.floats.len() * POINT_BYTES + histograms.sum::<usize>()
+        };
+        let of_sample = |sample: &VectorSample| match &sample.value {
+            Value::Float(_) => SERIES_BYTES,
+            Value::Histogram(histogram) => SERIES_BYTES + of_histogram(histogram),
+        };
         let ends = match &value {
-            QueryValue::Vector(samples) => ends(samples.iter().map(|_| SERIES_BYTES)),
-            QueryValue::Matrix(series) => ends(series.iter().map(|series| {
-                SERIES_BYTES + series.floats.len() * POINT_BYTES + series.histograms.len() * HISTOGRAM_BYTES
-            })),
+            QueryValue::Vector(samples) => ends(samples.iter().map(of_sample)),
+            QueryValue::Matrix(series) => ends(series.iter().map(of_series)),
             QueryValue::Scalar { .. } | QueryValue::String { .. } => ends(std::iter::empty()),
         };
         Self { value, more, notes, ends, _held: held }
@@ -57,7 +67,7 @@ impl Encoder {
         let (tasks, encoder) = (tasks.clone(), Arc::new(self));
         let pieces = (0..encoder.ends.len()).map(move |place| {
             let encoder = Arc::clone(&encoder);
-            tasks.spawn(TaskKind::Connection, async move { Bytes::from(encoder.piece(place)) })
+            tasks.spawn(TaskKind::Query, async move { Bytes::from(encoder.piece(place)) })
         });
         answer::json(StatusCode::OK, Body::from_stream(stream::iter(pieces).buffered(PIECES_AT_ONCE)))
     }
@@ -157,4 +167,16 @@ fn push_series(out: &mut Vec<u8>, series: &MatrixSeries) {
         out.push(b']');
     }
     out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_follow_each_other_and_none_is_much_too_long() {
+        assert_eq!(ends(std::iter::empty()), [(0, 0)]);
+        assert_eq!(ends([PIECE_BYTES / 2; 3].into_iter()), [(2, PIECE_BYTES), (3, PIECE_BYTES / 2)]);
+        assert_eq!(ends([10, 5 * PIECE_BYTES, 10].into_iter()), [(2, 5 * PIECE_BYTES + 10), (3, 10)]);
+    }
 }

@@ -475,20 +475,18 @@ fn raw_series(
 
 /// Tells of quantiles beyond 0 and 1.
 fn check_quantiles(values: &[f64], param: &Plan, notes: &mut Notes) {
-    let (mut max, mut min) = (f64::NEG_INFINITY, f64::INFINITY);
-    if values.iter().any(|value| value.is_nan()) {
+    let has_nan = values.iter().any(|value| value.is_nan());
+    if has_nan {
         notes.invalid_quantile(f64::NAN, param.span);
-        // Prometheus asks Go for the greatest and the least: beside a NaN only infinity is any.
-        max = if values.contains(&f64::INFINITY) { f64::INFINITY } else { max };
-        min = if values.contains(&f64::NEG_INFINITY) { f64::NEG_INFINITY } else { min };
-    } else {
-        max = values.iter().copied().fold(max, f64::max);
-        min = values.iter().copied().fold(min, f64::min);
     }
-    if max > 1.0 {
+    // Prometheus asks Go for the greatest and the least: beside a NaN only infinity is any.
+    let counts = |extreme: f64| !has_nan || extreme.is_infinite();
+    let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let min = values.iter().copied().fold(f64::INFINITY, f64::min);
+    if max > 1.0 && counts(max) {
         notes.invalid_quantile(max, param.span);
     }
-    if min < 0.0 {
+    if min < 0.0 && counts(min) {
         notes.invalid_quantile(min, param.span);
     }
 }
