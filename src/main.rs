@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// Half the resident memory of the system's allocator under many threads, and it gives freed pages back.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: novascope::base::heap::Heap = novascope::base::heap::Heap;
 
 fn main() -> ExitCode {
     novascope::cli::main()
