@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use thin_vec::ThinVec;
+
 use crate::codec::chunk::{self, Target};
 use crate::codec::{CodecError, Effort, times};
 
@@ -300,6 +302,9 @@ impl Open {
     }
 }
 
+/// Sealed runs of a series, by time. Its length stands with them: most series have none, and each carries the place.
+pub(super) type Chunks = ThinVec<Chunk>;
+
 /// A sealed run of samples. Clones share the bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Chunk {
@@ -332,7 +337,7 @@ impl Chunk {
 
     /// Makes one of the last few chunks, while they are about equally long: each has a head, a place in the list and a
     /// place on the heap, which together take as much as the samples of one block. A sample is moved twice at most.
-    pub(super) fn gather(chunks: &mut Vec<Self>) {
+    pub(super) fn gather(chunks: &mut Chunks) {
         while let Some(at) = chunks.len().checked_sub(JOINED)
             && let [first, .., last] = &chunks[at..]
         {

@@ -3,14 +3,14 @@
 use crate::codec::CodecError;
 use crate::codec::bytes::{Reader, put_varint};
 
-use super::column::{Chunk, Points};
+use super::column::{Chunk, Chunks, Points};
 use super::histograms::{HistogramChunk, Histograms};
 use super::record::{put_bytes, take_bytes};
 
 /// The columns of one series outside of the store.
 #[derive(Debug, Default)]
 pub(super) struct Restored {
-    pub sealed: Vec<Chunk>,
+    pub sealed: Chunks,
     pub open: Points,
     pub late: Points,
     pub histograms: Histograms,

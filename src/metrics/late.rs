@@ -1,6 +1,6 @@
 //! Samples that came behind the open column, and how they get into the sealed chunks.
 
-use super::column::{CHUNK_SAMPLES, Chunk, Points};
+use super::column::{CHUNK_SAMPLES, Chunk, Chunks, Points};
 
 /// Late samples of one series, ascending by time, none of which is in a chunk or in the open column.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ impl Late {
 
     /// Merges the samples before `end` into the chunks, which stay ascending and apart. Each chunk takes what lies
     /// between it and the next; the first also what lies before. Chunks that get nothing are not touched.
-    pub(super) fn settle(&mut self, end: i64, chunks: &mut Vec<Chunk>) {
+    pub(super) fn settle(&mut self, end: i64, chunks: &mut Chunks) {
         let count = self.0.partition_point(|sample| sample.time < end);
         let mut rest: Vec<LateSample> = self.0.drain(..count).collect();
         if self.0.is_empty() {
@@ -89,7 +89,7 @@ impl Late {
         if rest.is_empty() {
             return;
         }
-        let mut settled = Vec::with_capacity(chunks.len() + rest.len() / CHUNK_SAMPLES + 1);
+        let mut settled = Chunks::with_capacity(chunks.len() + rest.len() / CHUNK_SAMPLES + 1);
         let old = std::mem::take(chunks);
         if old.is_empty() {
             push_pieces(&merged(&Points::default(), &rest), &mut settled);
@@ -139,7 +139,7 @@ pub(super) fn merged(points: &Points, late: &[LateSample]) -> Points {
 }
 
 /// Seals samples as chunks of about equal size, none longer than `CHUNK_SAMPLES` or than 32-bit offsets reach.
-pub(super) fn push_pieces(points: &Points, chunks: &mut Vec<Chunk>) {
+pub(super) fn push_pieces(points: &Points, chunks: &mut Chunks) {
     let is_wide = |first: i64, time: i64| time.checked_sub(first).is_none_or(|width| width > i64::from(u32::MAX));
     if let (Some(first), Some(last)) = (points.times.first(), points.times.last())
         && points.len() <= CHUNK_SAMPLES
@@ -152,7 +152,7 @@ pub(super) fn push_pieces(points: &Points, chunks: &mut Vec<Chunk>) {
     let pieces = points.len().div_ceil(CHUNK_SAMPLES).max(1);
     let size = points.len().div_ceil(pieces);
     let mut piece = Points::default();
-    let flush = |piece: &mut Points, chunks: &mut Vec<Chunk>| {
+    let flush = |piece: &mut Points, chunks: &mut Chunks| {
         if let Some(chunk) = Chunk::seal(piece) {
             chunks.push(chunk);
         }
@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn settled_chunks_ascend_and_hold_everything() {
-        let mut chunks = vec![chunk((0..100).map(|i| 1_000 + i * 10)), chunk((0..250).map(|i| 5_000 + i * 10))];
+        let mut chunks =
+            Chunks::from([chunk((0..100).map(|i| 1_000 + i * 10)), chunk((0..250).map(|i| 5_000 + i * 10))]);
         let untouched = chunks[1].clone();
         let mut late = Late::default();
         for time in [3, 1_005, 4_000, 9_999_999] {
@@ -202,7 +203,7 @@ mod tests {
 
     #[test]
     fn samples_decades_apart_do_not_share_a_chunk() {
-        let mut chunks = Vec::new();
+        let mut chunks = Chunks::new();
         let mut late = Late::default();
         for time in [0, 1, 1_700_000_000_000] {
             late.insert(LateSample { time, start: 0, value: 1.0 });

@@ -34,6 +34,9 @@ const LOST: u16 = u16::MAX;
 /// The longest entry: a control byte and eight bytes.
 const ENTRY_MAX: usize = 9;
 
+/// Bytes of the first buffer.
+const FIRST_BYTES: usize = 80;
+
 /// Values that surely fit: offsets have 16 bits.
 const LEN_MAX: usize = (LOST as usize - 1) / ENTRY_MAX;
 
@@ -195,9 +198,12 @@ impl Packed {
 
     /// To the next size that the allocator has anyway, an eighth to a quarter more: all series together would otherwise
     /// leave a quarter of this unused. Emptied, the buffer stays, so a series pays for it once.
+    ///
+    /// The first is of a minute: smaller ones would all be left again within it, and the allocator keeps the pages they
+    /// were in while a single one of other use is among them.
     #[cold]
     fn grow(&mut self) {
-        let need = (self.bytes.len() + ENTRY_MAX + 1).max(32);
+        let need = (self.bytes.len() + ENTRY_MAX + 1).max(FIRST_BYTES);
         let step = (need.next_power_of_two() / 8).max(16);
         self.bytes.reserve_exact(need.next_multiple_of(step) - self.bytes.len());
     }

@@ -4,14 +4,21 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
+use thin_vec::{ThinVec, thin_vec};
 
 /// Series slots that share a label pair. Most values of most shards belong to few series, for which a bitmap with its
-/// containers would take ten times the memory.
+/// containers would take ten times the memory; names of pods and requests belong to one. It takes two words, since nodes
+/// of the tree that holds it have room for eleven and are seldom full.
 #[derive(Debug)]
 pub(super) enum Slots {
-    Few(Vec<u32>),
-    Many(RoaringBitmap),
+    One(u32),
+    /// Ascending; empty only where the last one was just removed.
+    Few(ThinVec<u32>),
+    Many(Box<RoaringBitmap>),
 }
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Slots>() == 16);
 
 /// Above this many slots a bitmap is smaller and faster.
 const FEW_MAX: usize = 32;
@@ -19,6 +26,8 @@ const FEW_MAX: usize = 32;
 impl Slots {
     fn insert(&mut self, slot: u32) {
         match self {
+            Self::One(one) if *one == slot => {}
+            Self::One(one) => *self = Self::Few(thin_vec![slot.min(*one), slot.max(*one)]),
             Self::Few(slots) => {
                 if let Err(at) = slots.binary_search(&slot) {
                     if slots.len() < FEW_MAX {
@@ -29,7 +38,7 @@ impl Slots {
                     } else {
                         let mut many: RoaringBitmap = slots.iter().copied().collect();
                         many.insert(slot);
-                        *self = Self::Many(many);
+                        *self = Self::Many(Box::new(many));
                     }
                 }
             }
@@ -41,6 +50,8 @@ impl Slots {
 
     fn remove(&mut self, slot: u32) {
         match self {
+            Self::One(one) if *one == slot => *self = Self::Few(ThinVec::new()),
+            Self::One(_) => {}
             Self::Few(slots) => slots.retain(|other| *other != slot),
             Self::Many(slots) => {
                 slots.remove(slot);
@@ -50,6 +61,7 @@ impl Slots {
 
     pub(super) fn len(&self) -> usize {
         match self {
+            Self::One(_) => 1,
             Self::Few(slots) => slots.len(),
             Self::Many(slots) => usize::try_from(slots.len()).unwrap_or(usize::MAX),
         }
@@ -61,20 +73,25 @@ impl Slots {
 
     pub(super) fn add_to(&self, set: &mut RoaringBitmap) {
         match self {
+            Self::One(slot) => {
+                set.insert(*slot);
+            }
             Self::Few(slots) => set.extend(slots.iter().copied()),
-            Self::Many(slots) => *set |= slots,
+            Self::Many(slots) => *set |= &**slots,
         }
     }
 
     pub(super) fn to_bitmap(&self) -> RoaringBitmap {
         match self {
+            Self::One(slot) => std::iter::once(*slot).collect(),
             Self::Few(slots) => slots.iter().copied().collect(),
-            Self::Many(slots) => slots.clone(),
+            Self::Many(slots) => (**slots).clone(),
         }
     }
 
     pub(super) fn intersects(&self, set: &RoaringBitmap) -> bool {
         match self {
+            Self::One(slot) => set.contains(*slot),
             Self::Few(slots) => slots.iter().any(|slot| set.contains(*slot)),
             Self::Many(slots) => !slots.is_disjoint(set),
         }
@@ -104,7 +121,7 @@ impl Postings {
             match values.get_mut(value) {
                 Some(slots) => slots.insert(slot),
                 None => {
-                    values.insert(value.into(), Slots::Few(vec![slot]));
+                    values.insert(value.into(), Slots::One(slot));
                 }
             }
         }

@@ -4,7 +4,7 @@ use crate::model::histogram::Histogram;
 use crate::model::labels::Labels;
 use crate::model::sample::is_stale;
 
-use super::column::{Chunk, Open, Points};
+use super::column::{Chunk, Chunks, Open, Points};
 use super::columns::Restored;
 use super::histograms::{HistogramSample, Histograms};
 use super::late::{LATE_MAX, Late, LateSample, push_pieces};
@@ -41,12 +41,16 @@ pub(super) struct Series {
     /// Names the series in the log; never used twice in one data folder.
     pub id: u64,
     pub(super) open: Open,
-    pub(super) sealed: Vec<Chunk>,
+    pub(super) sealed: Chunks,
     pub(super) side: Option<Box<Side>>,
     pub generation: u32,
     /// Seconds of the store's monotonic clock at the last append.
     pub touched: u32,
 }
+
+/// Two lines of memory; see docs/decisions/0144.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Option<Series>>() == 128);
 
 /// What only some series have.
 #[derive(Debug, Default)]
@@ -57,7 +61,7 @@ pub(super) struct Side {
 
 impl Series {
     pub(super) fn new(labels: Labels, hash: u64, id: u64, generation: u32) -> Self {
-        Self { labels, hash, id, open: Open::default(), sealed: Vec::new(), side: None, generation, touched: 0 }
+        Self { labels, hash, id, open: Open::default(), sealed: Chunks::new(), side: None, generation, touched: 0 }
     }
 
     /// Appends a float. `dedup` is the width of the dedup window, 0 for none.
@@ -279,8 +283,7 @@ impl Series {
     pub(super) fn snapshot(&self, mint: i64, maxt: i64) -> Snapshot {
         let from = self.sealed.partition_point(|chunk| chunk.last < mint);
         let to = self.sealed.partition_point(|chunk| chunk.first <= maxt);
-        let mut snapshot =
-            Snapshot { chunks: self.sealed.get(from..to).unwrap_or(&[]).to_vec(), ..Snapshot::default() };
+        let mut snapshot = Snapshot { chunks: self.sealed.get(from..to).unwrap_or(&[]).into(), ..Snapshot::default() };
         self.open.read(mint, maxt, &mut snapshot.open);
         if let Some(side) = &self.side {
             snapshot.late.extend_from_slice(side.late.range(mint, maxt));

@@ -3,14 +3,14 @@
 use crate::codec::CodecError;
 use crate::promql::source::Column;
 
-use super::column::{Chunk, Points};
+use super::column::{Chunks, Points};
 use super::histograms::Histograms;
 use super::late::{LateSample, merged};
 
 /// What a reader takes out of a series under the lock; decoding comes after.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
-    pub chunks: Vec<Chunk>,
+    pub chunks: Chunks,
     pub open: Points,
     pub late: Vec<LateSample>,
     pub histograms: Histograms,
