@@ -8,7 +8,7 @@ use crate::base::clock::Clock;
 use crate::base::drain::Drain;
 use crate::base::memory;
 use crate::base::tasks::{TaskKind, Tasks};
-use crate::base::{code_pages, heap, huge_pages};
+use crate::base::{code_pages, heap, huge_pages, scratch};
 use crate::ingest::host::Host;
 use crate::metrics::Store;
 use crate::telemetry;
@@ -89,6 +89,7 @@ impl Pulse {
                 store.maintain();
                 // Here, since this thread has freed what the store's maintenance took.
                 if beats.is_multiple_of(BEATS_OF_HEAP) {
+                    scratch::give_back();
                     heap::give_back();
                 }
             };

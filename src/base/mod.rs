@@ -16,6 +16,7 @@ pub mod memory;
 pub mod prefetch;
 pub mod priority;
 pub mod rng;
+pub mod scratch;
 pub mod tasks;
 pub mod units;
 mod workers;

@@ -70,6 +70,9 @@ pub fn inflate(encoding: Encoding, input: &[u8], limit: usize) -> Result<Vec<u8>
     }
 }
 
+/// Buffers that are used again differ by it, so that bodies of about one size need only one.
+const BUFFER_STEP: usize = 64 << 10;
+
 fn snappy_block(input: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
     let mut output = Vec::new();
     let length = snappy_block_into(input, limit, &mut output)?.len();
@@ -78,7 +81,7 @@ fn snappy_block(input: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
 }
 
 /// Inflates a snappy block into a buffer that is used again, and answers the part of it that was written. The buffer
-/// only grows, so that a thread which reads one block after the other neither allocates nor zeroes memory.
+/// only grows, so that whoever reads one block after the other neither allocates nor zeroes memory.
 ///
 /// # Errors
 /// As [`inflate`].
@@ -91,7 +94,9 @@ pub fn snappy_block_into<'b>(input: &[u8], limit: usize, buffer: &'b mut Vec<u8>
         return Err(too_large(limit));
     }
     if buffer.len() < claimed {
-        buffer.resize(claimed, 0);
+        // What was in it is not needed: the old one goes first, and zeroes may come from the system.
+        *buffer = Vec::new();
+        *buffer = vec![0; claimed.next_multiple_of(BUFFER_STEP)];
     }
     let target = buffer.get_mut(..claimed).unwrap_or_default();
     let written = snap::raw::Decoder::new().decompress(input, target).map_err(|error| broken("snappy", &error))?;

@@ -1,6 +1,5 @@
 //! The endpoint: which message, which compression, which answer.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,19 +14,13 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::append::{Caches, Sink};
 use super::{v1, v2};
 use crate::base::clock::Clock;
+use crate::base::scratch;
 use crate::ingest::counters::ProtocolCounters;
 use crate::ingest::report::Report;
 use crate::metrics::{Commit, Origin, Store};
 use crate::server::body::{BodyLimits, encoding, read_raw};
 use crate::server::error::{Failure, Kind};
 use crate::server::inflate::{Encoding, inflate, snappy_block_into};
-
-/// Bytes of inflated body that a thread keeps for its next request.
-const SCRATCH_BYTES_MAX: usize = 8 << 20;
-
-thread_local! {
-    static INFLATED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// Which message a body holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,13 +98,8 @@ impl Receiver {
         match encoding {
             Encoding::Identity => Ok(self.append(message, raw)),
             // A framed stream is not what the specification asks for, but it is easily told apart.
-            Encoding::Snappy if !raw.starts_with(b"\xff\x06\x00\x00sNaPpY") => INFLATED.with_borrow_mut(|inflated| {
-                let body = snappy_block_into(raw, self.limits.bytes_max, inflated)?;
-                let taken = self.append(message, body);
-                if inflated.capacity() > SCRATCH_BYTES_MAX {
-                    *inflated = Vec::new();
-                }
-                Ok(taken)
+            Encoding::Snappy if !raw.starts_with(b"\xff\x06\x00\x00sNaPpY") => scratch::with(|inflated| {
+                Ok(self.append(message, snappy_block_into(raw, self.limits.bytes_max, inflated)?))
             }),
             _ => Ok(self.append(message, &inflate(encoding, raw, self.limits.bytes_max)?)),
         }
