@@ -22,11 +22,11 @@ use crate::app::rules::{self, Around};
 use crate::app::slo::Slos;
 use crate::app::traces::{self, Traces};
 use crate::base::clock::Clock;
-use crate::base::code_pages;
 use crate::base::disk::Disk;
 use crate::base::drain::Drain;
 use crate::base::rng::Rng;
 use crate::base::tasks::{TaskKind, Tasks};
+use crate::base::{code_pages, heap};
 use crate::ingest::otlp;
 use crate::ingest::scrape::{self, Scraper};
 use crate::metrics::{self, Seams, Store};
@@ -155,7 +155,9 @@ impl Daemon {
         self.tasks.spawn_blocking(TaskKind::Replay, move || {
             // What the start so far needed of the program's code would otherwise stand beside all that is read.
             code_pages::let_go();
-            store.replay().map_err(|error| StartError::Data { path, why: error.to_string() })
+            // A start should need no more memory than the run before it had.
+            let read = heap::give_back_at_once(|| store.replay());
+            read.map_err(|error| StartError::Data { path, why: error.to_string() })
         })
     }
 

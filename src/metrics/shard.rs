@@ -100,14 +100,14 @@ impl Shard {
 
     /// Has a series fetched from memory.
     #[inline]
-    pub(super) fn prefetch(&self, reference: SeriesRef) {
-        self.series.prefetch(reference.slot);
+    pub(super) fn prefetch(&self, slot: u32) {
+        self.series.prefetch(slot);
     }
 
     /// Has the end of its open column fetched; the series should have come by now.
     #[inline]
-    pub(super) fn prefetch_end(&self, reference: SeriesRef) {
-        if let Some(series) = self.series.get(reference.slot) {
+    pub(super) fn prefetch_end(&self, slot: u32) {
+        if let Some(series) = self.series.get(slot) {
             series.open.prefetch_end();
         }
     }

@@ -82,13 +82,13 @@ impl Appender<'_> {
         let (mut oldest, mut taken) = (self.oldest, 0);
         let mut shard = self.shared.shards[number].lock();
         let series_of = |place: &u32| runs[*place as usize].series;
-        mine.iter().take(AHEAD).for_each(|place| shard.prefetch(series_of(place)));
+        mine.iter().take(AHEAD).for_each(|place| shard.prefetch(series_of(place).slot));
         for (at, place) in mine.iter().enumerate() {
             if let Some(next) = mine.get(at + AHEAD) {
-                shard.prefetch(series_of(next));
+                shard.prefetch(series_of(next).slot);
             }
             if let Some(next) = mine.get(at + AHEAD / 2) {
-                shard.prefetch_end(series_of(next));
+                shard.prefetch_end(series_of(next).slot);
             }
             let (number, run) = (*place as usize, runs[*place as usize]);
             let mut series = shard.get_mut(run.series);

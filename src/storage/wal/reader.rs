@@ -9,7 +9,7 @@ use crate::base::disk::File;
 use super::frame::{HEADER_LEN, Header, MAGIC};
 
 /// Bytes that are read at once.
-const WINDOW: usize = 1 << 20;
+const WINDOW: usize = 1 << 18;
 
 /// What a file held besides good frames.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
