@@ -12,7 +12,7 @@ use thin_vec::{ThinVec, thin_vec};
 #[derive(Debug)]
 pub(super) enum Slots {
     One(u32),
-    /// Ascending; empty only where the last one was just removed.
+    /// Ascending.
     Few(ThinVec<u32>),
     Many(Box<RoaringBitmap>),
 }
@@ -48,13 +48,17 @@ impl Slots {
         }
     }
 
-    fn remove(&mut self, slot: u32) {
+    /// Gives whether any is left.
+    fn remove(&mut self, slot: u32) -> bool {
         match self {
-            Self::One(one) if *one == slot => *self = Self::Few(ThinVec::new()),
-            Self::One(_) => {}
-            Self::Few(slots) => slots.retain(|other| *other != slot),
+            Self::One(one) => *one != slot,
+            Self::Few(slots) => {
+                slots.retain(|other| *other != slot);
+                !slots.is_empty()
+            }
             Self::Many(slots) => {
                 slots.remove(slot);
+                !slots.is_empty()
             }
         }
     }
@@ -65,10 +69,6 @@ impl Slots {
             Self::Few(slots) => slots.len(),
             Self::Many(slots) => usize::try_from(slots.len()).unwrap_or(usize::MAX),
         }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     pub(super) fn add_to(&self, set: &mut RoaringBitmap) {
@@ -132,11 +132,8 @@ impl Postings {
         self.all.remove(slot);
         for (name, value) in labels {
             let Some(values) = self.names.get_mut(name) else { continue };
-            if let Some(slots) = values.get_mut(value) {
-                slots.remove(slot);
-                if slots.is_empty() {
-                    values.remove(value);
-                }
+            if values.get_mut(value).is_some_and(|slots| !slots.remove(slot)) {
+                values.remove(value);
             }
             if values.is_empty() {
                 self.names.remove(name);

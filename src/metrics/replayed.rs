@@ -16,9 +16,6 @@ use super::replay::Restoring;
 use super::series::SeriesRef;
 use super::shard::Shard;
 
-/// Samples whose series are fetched from memory before the first of them is put in place.
-const AHEAD: usize = 16;
-
 /// Bytes besides floats that are gathered.
 const BYTES_MAX: usize = 1 << 18;
 
@@ -221,16 +218,10 @@ impl Floats {
             order[*end as usize] = at as u32;
             *end += 1;
         }
-        let slot_at = |order: &[u32], at: usize| order.get(at).map(|at| items[*at as usize].slot);
         let mut from = 0;
         for mine in order.chunk_by(|a, b| items[*a as usize].slot == items[*b as usize].slot) {
             // Of several samples of one series some are passed over here.
-            if let Some(slot) = slot_at(order, from + AHEAD) {
-                shard.prefetch(slot);
-            }
-            if let Some(slot) = slot_at(order, from + AHEAD / 2) {
-                shard.prefetch_end(slot);
-            }
+            shard.prefetch_ahead(|on| order.get(from + on).map(|at| items[*at as usize].slot));
             from += mine.len();
             let Some(series) = mine.first().and_then(|at| shard.by_slot_mut(items[*at as usize].slot)) else {
                 continue;

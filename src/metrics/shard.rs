@@ -12,6 +12,9 @@ use super::matching::{Plan, find};
 use super::postings::{Postings, Slots};
 use super::series::{Series, SeriesRef};
 
+/// Places ahead at which a series is fetched from memory.
+const AHEAD: usize = 16;
+
 /// Part of the store's series.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
@@ -98,16 +101,20 @@ impl Shard {
         self.series.get_mut(reference.slot).filter(|series| series.generation == reference.generation)
     }
 
-    /// Has a series fetched from memory.
+    /// Has the first of a run of series fetched from memory; those behind come with `prefetch_ahead`.
     #[inline]
-    pub(super) fn prefetch(&self, slot: u32) {
-        self.series.prefetch(slot);
+    pub(super) fn prefetch_first(&self, slots: impl Iterator<Item = u32>) {
+        slots.take(AHEAD).for_each(|slot| self.series.prefetch(slot));
     }
 
-    /// Has the end of its open column fetched; the series should have come by now.
+    /// Has series fetched from memory that will be written to; `slot_in(n)` is the one `n` places on. From half way the
+    /// end of its open column comes too: the series itself should be there by then.
     #[inline]
-    pub(super) fn prefetch_end(&self, slot: u32) {
-        if let Some(series) = self.series.get(slot) {
+    pub(super) fn prefetch_ahead(&self, slot_in: impl Fn(usize) -> Option<u32>) {
+        if let Some(slot) = slot_in(AHEAD) {
+            self.series.prefetch(slot);
+        }
+        if let Some(series) = slot_in(AHEAD / 2).and_then(|slot| self.series.get(slot)) {
             series.open.prefetch_end();
         }
     }

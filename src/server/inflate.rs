@@ -73,9 +73,13 @@ pub fn inflate(encoding: Encoding, input: &[u8], limit: usize) -> Result<Vec<u8>
 /// Buffers that are used again differ by it, so that bodies of about one size need only one.
 const BUFFER_STEP: usize = 64 << 10;
 
-fn snappy_block(input: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
-    let mut output = Vec::new();
-    let length = snappy_block_into(input, limit, &mut output)?.len();
+/// Inflates a snappy block.
+///
+/// # Errors
+/// As [`inflate`].
+pub fn snappy_block(input: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
+    let mut output = vec![0; snappy_length(input, limit)?];
+    let length = snap::raw::Decoder::new().decompress(input, &mut output).map_err(|error| broken("snappy", &error))?;
     output.truncate(length);
     Ok(output)
 }
@@ -86,13 +90,7 @@ fn snappy_block(input: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
 /// # Errors
 /// As [`inflate`].
 pub fn snappy_block_into<'b>(input: &[u8], limit: usize, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], Failure> {
-    let claimed = snap::raw::decompress_len(input).map_err(|error| broken("snappy", &error))?;
-    if claimed > input.len().saturating_mul(SNAPPY_RATIO_MAX) {
-        return Err(Failure::bad_data("snappy: the block claims to unfold to more than its bytes can hold"));
-    }
-    if claimed > limit {
-        return Err(too_large(limit));
-    }
+    let claimed = snappy_length(input, limit)?;
     if buffer.len() < claimed {
         // What was in it is not needed: the old one goes first, and zeroes may come from the system.
         *buffer = Vec::new();
@@ -101,6 +99,18 @@ pub fn snappy_block_into<'b>(input: &[u8], limit: usize, buffer: &'b mut Vec<u8>
     let target = buffer.get_mut(..claimed).unwrap_or_default();
     let written = snap::raw::Decoder::new().decompress(input, target).map_err(|error| broken("snappy", &error))?;
     Ok(target.get(..written).unwrap_or_default())
+}
+
+/// The length that a snappy block claims, if it may be believed.
+fn snappy_length(input: &[u8], limit: usize) -> Result<usize, Failure> {
+    let claimed = snap::raw::decompress_len(input).map_err(|error| broken("snappy", &error))?;
+    if claimed > input.len().saturating_mul(SNAPPY_RATIO_MAX) {
+        return Err(Failure::bad_data("snappy: the block claims to unfold to more than its bytes can hold"));
+    }
+    if claimed > limit {
+        return Err(too_large(limit));
+    }
+    Ok(claimed)
 }
 
 /// Usual bodies unfold four to ten times.

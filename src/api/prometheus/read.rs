@@ -22,7 +22,7 @@ use crate::query::error::QueryError;
 use crate::query::{Job, Lane, QueryKind};
 use crate::server::body::{BodyLimits, read_raw};
 use crate::server::error::{Failure, Kind};
-use crate::server::inflate::snappy_block_into;
+use crate::server::inflate::snappy_block;
 use crate::telemetry::Counters;
 
 /// As Prometheus limits it. Requests are hundreds of bytes.
@@ -55,9 +55,8 @@ async fn answer(api: &Prometheus, request: Request) -> Result<Response, Failure>
     let client = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let client = client.map_or_else(|| "unknown".to_owned(), |ConnectInfo(address)| address.ip().to_string());
     let raw = read_raw(&parts.headers, body, &LIMITS).await?;
-    let mut inflated = Vec::new();
-    let message = snappy_block_into(&raw, LIMITS.bytes_max, &mut inflated)?;
-    let request = ReadRequest::decode(message).map_err(|error| Failure::bad_data(error.to_string()))?;
+    let message = snappy_block(&raw, LIMITS.bytes_max)?;
+    let request = ReadRequest::decode(message.as_slice()).map_err(|error| Failure::bad_data(error.to_string()))?;
     if request.queries.len() > QUERIES_MAX {
         return Err(Failure::bad_data(format!("a request may have {QUERIES_MAX} queries at most")));
     }

@@ -36,9 +36,6 @@ impl Run {
     }
 }
 
-/// Series that are fetched from memory before the first of them is written to.
-const AHEAD: usize = 16;
-
 impl Appender<'_> {
     /// Appends floats shard by shard; those of one shard in the order given. `refused` hears which were not taken: of
     /// which run, and where in the list.
@@ -82,14 +79,9 @@ impl Appender<'_> {
         let (mut oldest, mut taken) = (self.oldest, 0);
         let mut shard = self.shared.shards[number].lock();
         let series_of = |place: &u32| runs[*place as usize].series;
-        mine.iter().take(AHEAD).for_each(|place| shard.prefetch(series_of(place).slot));
+        shard.prefetch_first(mine.iter().map(|place| series_of(place).slot));
         for (at, place) in mine.iter().enumerate() {
-            if let Some(next) = mine.get(at + AHEAD) {
-                shard.prefetch(series_of(next).slot);
-            }
-            if let Some(next) = mine.get(at + AHEAD / 2) {
-                shard.prefetch_end(series_of(next).slot);
-            }
+            shard.prefetch_ahead(|on| mine.get(at + on).map(|place| series_of(place).slot));
             let (number, run) = (*place as usize, runs[*place as usize]);
             let mut series = shard.get_mut(run.series);
             if let Some(series) = &mut series {
