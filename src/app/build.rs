@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -37,6 +38,9 @@ use crate::rules::engine::Rules;
 use crate::rules::seam::AlertSink;
 use crate::server::listen::{self, ListenCounters, ListenLimits, Serving};
 use crate::telemetry;
+
+/// A start maps code all the while: ports open, the first requests come.
+const BETWEEN_LETTING_GO: Duration = Duration::from_millis(100);
 
 /// Everything that runs.
 pub struct Daemon {
@@ -152,9 +156,8 @@ impl Daemon {
     /// Starts reading the log; the handle ends with it.
     pub fn read_log(&self, options: &Options) -> JoinHandle<Result<(), StartError>> {
         let (store, path) = (Arc::clone(&self.store), options.data.clone());
+        self.tasks.spawn(TaskKind::Replay, let_code_go(self.whole.subscribe()));
         self.tasks.spawn_blocking(TaskKind::Replay, move || {
-            // What the start so far needed of the program's code would otherwise stand beside all that is read.
-            code_pages::let_go();
             // A start should need no more memory than the run before it had.
             let read = heap::give_back_at_once(|| store.replay());
             read.map_err(|error| StartError::Data { path, why: error.to_string() })
@@ -271,6 +274,18 @@ impl Daemon {
     /// Starts a task that lives beside the daemon.
     pub fn spawn(&self, kind: TaskKind, future: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(kind, future);
+    }
+}
+
+/// Lets the program's code go, from now on and until the log is read: what the start needed of it would otherwise stand
+/// beside all that is read. What runs comes back within microseconds.
+async fn let_code_go(mut whole: watch::Receiver<bool>) {
+    loop {
+        code_pages::let_go();
+        tokio::select! {
+            _ = whole.changed() => return,
+            () = tokio::time::sleep(BETWEEN_LETTING_GO) => {}
+        }
     }
 }
 

@@ -108,6 +108,12 @@ impl Open {
         self.values.prefetch_end();
     }
 
+    /// See [`Packed::make_room`].
+    #[inline]
+    pub(super) fn make_room(&mut self, grow: bool) -> bool {
+        self.values.make_room(grow)
+    }
+
     /// Says that its only sample is in a block; true of that sample alone.
     pub(super) fn set_flushed(&mut self) {
         if self.len() == 1 {

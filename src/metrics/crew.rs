@@ -19,8 +19,8 @@ const PARALLEL_BYTES: u64 = 128 << 10;
 /// Threads at most.
 const WORKERS_MAX: usize = 8;
 
-/// Floats that are gathered in all loads together: two megabytes.
-const FLOATS_MAX: usize = 1 << 17;
+/// Floats that are gathered in all loads together: one megabyte.
+const FLOATS_MAX: usize = 1 << 16;
 
 /// Loads by shard, and who carries them out.
 pub(super) struct Crew<'a> {

@@ -34,6 +34,9 @@ const LOST: u16 = u16::MAX;
 /// The longest entry: a control byte and eight bytes.
 const ENTRY_MAX: usize = 9;
 
+/// Bytes that are left when a buffer grows with those of its neighbours: half of the smallest step.
+const GROWS_WITH: usize = 8;
+
 /// Bytes of the first buffer.
 const FIRST_BYTES: usize = 80;
 
@@ -129,6 +132,18 @@ impl Packed {
         }
     }
 
+    /// Makes room for the next value where there is none. Where neighbours in memory `grow` just now, also where only a
+    /// little is left. Gives whether it grew.
+    #[inline]
+    pub(super) fn make_room(&mut self, grow: bool) -> bool {
+        let least = ENTRY_MAX + 1 + if grow { GROWS_WITH } else { 0 };
+        let grows = self.bytes.capacity() - self.bytes.len() < least;
+        if grows {
+            self.grow(least);
+        }
+        grows
+    }
+
     pub(super) fn last(&self) -> Option<f64> {
         (self.len > 0).then(|| f64::from_bits(self.last))
     }
@@ -137,9 +152,7 @@ impl Packed {
     #[inline]
     pub(super) fn push(&mut self, value: f64) {
         debug_assert!(self.len() < LEN_MAX, "offsets have 16 bits");
-        if self.bytes.capacity() - self.bytes.len() < ENTRY_MAX + 1 {
-            self.grow();
-        }
+        self.make_room(false);
         let last = f64::from_bits(self.last);
         self.tail = self.bytes.len() as u16;
         self.was_whole = self.is_whole;
@@ -202,8 +215,8 @@ impl Packed {
     /// The first is of a minute: smaller ones would all be left again within it, and the allocator keeps the pages they
     /// were in while a single one of other use is among them.
     #[cold]
-    fn grow(&mut self) {
-        let need = (self.bytes.len() + ENTRY_MAX + 1).max(FIRST_BYTES);
+    fn grow(&mut self, least: usize) {
+        let need = (self.bytes.len() + least).max(FIRST_BYTES);
         let step = (need.next_power_of_two() / 8).max(16);
         self.bytes.reserve_exact(need.next_multiple_of(step) - self.bytes.len());
     }
@@ -449,5 +462,23 @@ mod tests {
         values.iter().for_each(|value| packed.push(*value));
         assert_eq!(bits(packed.iter()), bits(values.into_iter()));
         assert!(packed.bytes.len() < 215, "{}", packed.bytes.len());
+    }
+
+    #[test]
+    fn a_buffer_grows_with_its_neighbours_when_little_is_left() {
+        let mut packed = Packed::default();
+        let mut grown = 0;
+        for value in 0..200 {
+            let left = packed.bytes.capacity() - packed.bytes.len();
+            let before = packed.bytes.capacity();
+            let grows = packed.make_room(true);
+            assert_eq!(grows, left < ENTRY_MAX + 1 + GROWS_WITH, "{left}");
+            assert_eq!(grows, packed.bytes.capacity() > before);
+            assert!(!packed.make_room(true) && !packed.make_room(false), "once is enough");
+            grown += u32::from(grows);
+            packed.push(f64::from(value));
+        }
+        assert_eq!(packed.iter().count(), 200);
+        assert!(grown > 4, "{grown}");
     }
 }
