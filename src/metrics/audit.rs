@@ -9,7 +9,7 @@ use crate::codec::CodecError;
 use crate::codec::bytes::Reader;
 use crate::storage::wal::decompressed;
 use crate::storage::wal::frame::push_frame;
-use crate::storage::wal::reader::FrameReader;
+use crate::storage::wal::reader::{FrameReader, payloads};
 
 use super::columns::Restored;
 use super::deletion::read_deletions;
@@ -93,6 +93,10 @@ impl LogAudit {
     fn read(&mut self, disk: &Disk, path: &Path, is_snapshot: bool) -> io::Result<()> {
         let file = disk.open(path)?;
         let mut found = LogFile { path: path.to_owned(), len: file.len()?, ..LogFile::default() };
+        // As a start does: what the damage of one definition leaves without it is understood by the other.
+        payloads(disk, path, DEFINITIONS, |payload| {
+            let _ = define(payload, &mut self.defined);
+        })?;
         let mut reader = FrameReader::new(&file)?;
         let mut ended = false;
         // A snapshot counts for itself.
@@ -151,16 +155,19 @@ impl LogAudit {
     }
 }
 
+/// Notes what a frame defines.
+fn define(payload: &[u8], defined: &mut HashSet<u64>) -> Result<(), CodecError> {
+    let plain = decompressed(payload).map_err(|_| CodecError("definitions cannot be decompressed"))?;
+    read_definitions(&plain, |id, _| {
+        defined.insert(id);
+    })
+}
+
 /// Decodes all that a frame holds.
 fn understand(kind: u8, payload: &[u8], defined: &mut HashSet<u64>, found: &mut LogFile) -> Result<(), CodecError> {
     let mut unknown = false;
     match kind {
-        DEFINITIONS => {
-            let plain = decompressed(payload).map_err(|_| CodecError("definitions cannot be decompressed"))?;
-            read_definitions(&plain, |id, _| {
-                defined.insert(id);
-            })?;
-        }
+        DEFINITIONS => define(payload, defined)?,
         BATCH => {
             let mut result = Ok(());
             read_batch(payload, &mut Columns::default(), |_, item| match item {

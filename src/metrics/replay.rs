@@ -7,6 +7,7 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
@@ -14,8 +15,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::codec::CodecError;
 use crate::codec::bytes::Reader;
-use crate::storage::wal::reader::{Damage, FrameReader};
-use crate::storage::wal::{Step, Wal, decompressed, snapshot};
+use crate::storage::wal::reader::{Damage, FrameReader, payloads};
+use crate::storage::wal::{Step, Wal, decompressed, segment_path, snapshot};
 
 use super::columns::Restored;
 use super::crew::{Crew, with_crew};
@@ -65,8 +66,12 @@ pub(super) struct Restoring<'a> {
 /// The reading of the log.
 struct Replay<'a, 'b> {
     head: &'a Restoring<'a>,
+    wal: &'a Wal,
     crew: &'a mut Crew<'b>,
     refs: Refs,
+    /// The file that is read, until all its definitions are known.
+    file: Option<PathBuf>,
+    segment: u64,
     id_max: u64,
     columns: Columns,
     /// Series that a deletion left nothing of: the log may have more for them.
@@ -109,7 +114,7 @@ fn replay(shared: &Shared, wal: &Wal) -> io::Result<Option<Recovery>> {
     let segments = wal.found(newest.map_or(0, |(number, _)| number))?;
     shared.progress.start(&segments, newest);
     let bytes = newest.map_or(0, |(_, len)| len) + segments.iter().map(|(_, len)| len).sum::<u64>();
-    let Some((mut recovery, id_max)) = with_crew(&head, bytes, |crew| Replay::new(&head, crew).read(wal, newest))?
+    let Some((mut recovery, id_max)) = with_crew(&head, bytes, |crew| Replay::new(&head, wal, crew).read(newest))?
     else {
         return Ok(None);
     };
@@ -189,11 +194,14 @@ fn note_damage(recovery: &mut Recovery, place: &str, damage: &Damage) {
 }
 
 impl<'a, 'b> Replay<'a, 'b> {
-    fn new(head: &'a Restoring<'a>, crew: &'a mut Crew<'b>) -> Self {
+    fn new(head: &'a Restoring<'a>, wal: &'a Wal, crew: &'a mut Crew<'b>) -> Self {
         Self {
             head,
+            wal,
             crew,
             refs: Refs::default(),
+            file: None,
+            segment: 0,
             id_max: 0,
             columns: Columns::default(),
             emptied: Vec::new(),
@@ -203,12 +211,12 @@ impl<'a, 'b> Replay<'a, 'b> {
 
     /// Reads the snapshot with this number and length, and the segments behind it. Answers what it found and the
     /// highest name of a series; `None` where the store was closed before the end.
-    fn read(mut self, wal: &Wal, newest: Option<(u64, u64)>) -> io::Result<Option<(Recovery, u64)>> {
+    fn read(mut self, newest: Option<(u64, u64)>) -> io::Result<Option<(Recovery, u64)>> {
         if let Some((number, len)) = newest {
             self.recovery.snapshot_bytes = len;
-            self.read_snapshot(wal, number)?;
+            self.read_snapshot(number)?;
         }
-        let found = wal.replay(newest.map_or(0, |(number, _)| number), |step| self.step(step))?;
+        let found = self.wal.replay(newest.map_or(0, |(number, _)| number), |step| self.step(step))?;
         if self.head.shared.progress.is_stopped() {
             return Ok(None);
         }
@@ -226,9 +234,10 @@ impl<'a, 'b> Replay<'a, 'b> {
         Ok(Some((self.recovery, self.id_max)))
     }
 
-    fn read_snapshot(&mut self, wal: &Wal, number: u64) -> io::Result<()> {
-        let shared = self.head.shared;
+    fn read_snapshot(&mut self, number: u64) -> io::Result<()> {
+        let (shared, wal) = (self.head.shared, self.wal);
         let path = snapshot::snapshot_path(wal.folder(), number);
+        self.file = Some(path.clone());
         let file = match shared.seams.disk.open(&path).and_then(|file| file.len().map(|_| file)) {
             Ok(file) => file,
             Err(error) => {
@@ -269,6 +278,9 @@ impl<'a, 'b> Replay<'a, 'b> {
         progress.at_segment(step.segment, step.offset);
         if progress.is_stopped() {
             return ControlFlow::Break(());
+        }
+        if step.segment != self.segment {
+            (self.segment, self.file) = (step.segment, Some(segment_path(self.wal.folder(), step.segment)));
         }
         self.frame(step.kind, step.payload);
         ControlFlow::Continue(())
@@ -345,6 +357,20 @@ impl<'a, 'b> Replay<'a, 'b> {
     #[inline]
     fn find(&mut self, id: u64) -> Option<SeriesRef> {
         self.id_max = self.id_max.max(id);
+        self.refs.get(id).or_else(|| self.find_behind(id))
+    }
+
+    /// Definitions stand before what refers to them and once more behind it. Where the first are damaged, those in the
+    /// rest of the file are looked for, once in each file.
+    #[cold]
+    fn find_behind(&mut self, id: u64) -> Option<SeriesRef> {
+        if let Some(path) = self.file.take() {
+            let disk = &self.head.shared.seams.disk;
+            // What cannot be read or understood is reported when its turn comes.
+            let _ = payloads(disk, &path, DEFINITIONS, |payload| {
+                let _ = self.definitions(payload);
+            });
+        }
         let found = self.refs.get(id);
         self.recovery.orphans += u64::from(found.is_none());
         found

@@ -1,7 +1,10 @@
 //! What is there after a restart.
 
 use super::*;
+use crate::metrics::audit::audit_log;
+use crate::metrics::record::DEFINITIONS;
 use crate::model::metadata::{Metadata, MetricType};
+use crate::storage::wal::reader::FrameReader;
 
 fn reopen(folder: &std::path::Path, change: impl FnOnce(&mut Config)) -> Arc<Store> {
     let (clock, _) = Clock::simulated(NOW);
@@ -188,4 +191,53 @@ fn a_store_that_is_closed_while_it_reads_its_log_loses_nothing() {
     assert!(store.is_replaying(), "it stopped");
     drop(store);
     check_same(&reopen(folder.path(), |_| {}), &expect, "at the next start");
+}
+
+/// Where the payloads of definitions stand in a file of the log.
+fn definitions(path: &std::path::Path) -> Vec<u64> {
+    let file = Disk::real().open(path).unwrap();
+    let mut reader = FrameReader::new(&file).unwrap();
+    let mut found = Vec::new();
+    while let Some((header, _)) = reader.next_frame() {
+        let len = u64::from(header.len);
+        found.extend((header.kind == DEFINITIONS).then(|| reader.position() - len));
+    }
+    found
+}
+
+#[test]
+fn a_bit_of_a_definition_costs_nothing_in_segments_and_snapshots() {
+    for kind in ["wal", "snapshot"] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = reopen(folder.path(), |_| {});
+        fill(&store, 0);
+        if kind == "snapshot" {
+            store.snapshot().unwrap();
+        }
+        let expect = dump(&store);
+        drop(store);
+        let files: Vec<_> = std::fs::read_dir(folder.path().join("wal")).unwrap().map(|file| file.unwrap()).collect();
+        let of_kind = files.iter().filter(|file| file.path().extension().is_some_and(|suffix| suffix == kind));
+        let hits: Vec<_> =
+            of_kind.flat_map(|file| definitions(&file.path()).into_iter().map(|at| (file.file_name(), at))).collect();
+        assert!(hits.len() >= 2, "{hits:?}");
+        for (name, at) in hits {
+            let damaged = tempfile::tempdir().unwrap();
+            let wal = damaged.path().join("wal");
+            std::fs::create_dir(&wal).unwrap();
+            for file in &files {
+                std::fs::copy(file.path(), wal.join(file.file_name())).unwrap();
+            }
+            let mut bytes = std::fs::read(wal.join(&name)).unwrap();
+            bytes[at as usize + 9] ^= 4;
+            std::fs::write(wal.join(&name), bytes).unwrap();
+            let audit = audit_log(&Disk::real(), &wal).unwrap();
+            let faults: Vec<_> = audit.files.iter().flat_map(|file| &file.faults).collect();
+            assert!(!faults.is_empty() && !faults.iter().any(|fault| fault.contains("not defined")), "{faults:?}");
+            let store = reopen(damaged.path(), |_| {});
+            check_same(&store, &expect, &format!("{name:?} at {at}"));
+            let recovery = store.recovery();
+            assert_eq!((recovery.orphans, recovery.damages + recovery.cut_tails), (0, 1), "{recovery:?}");
+        }
+    }
 }

@@ -17,3 +17,4 @@ mod log;
 mod writer;
 
 pub use log::{Mode, Replayed, Step, Wal, WalConfig, WalStats, compressed, decompressed};
+pub use writer::segment_path;

@@ -1,10 +1,11 @@
 //! Reads a file of frames from begin to end, over damage.
 
 use std::io;
+use std::path::Path;
 
 use crc32c::crc32c;
 
-use crate::base::disk::File;
+use crate::base::disk::{Disk, File};
 
 use super::frame::{HEADER_LEN, Header, MAGIC};
 
@@ -168,10 +169,21 @@ impl<'a> FrameReader<'a> {
     }
 }
 
+/// Calls `visit` with the payload of every good frame of one kind in a file, whatever else is in it.
+pub fn payloads(disk: &Disk, path: &Path, kind: u8, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
+    let file = disk.open(path)?;
+    let mut reader = FrameReader::new(&file)?;
+    while let Some((header, payload)) = reader.next_frame() {
+        if header.kind == kind {
+            visit(payload);
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::disk::Disk;
     use crate::storage::wal::frame::push_frame;
 
     fn frames() -> (Vec<u8>, Vec<usize>) {

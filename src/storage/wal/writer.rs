@@ -37,7 +37,7 @@ struct Segment {
 }
 
 /// The path of a segment.
-pub(super) fn segment_path(folder: &Path, number: u64) -> PathBuf {
+pub fn segment_path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:012}.wal"))
 }
 
