@@ -18,58 +18,63 @@ const SMALL: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Order(RwLock<Ranks>);
 
+/// By shard and slot.
 #[derive(Debug, Default)]
-struct Ranks {
-    /// Ascending by labels.
-    sorted: Vec<(Labels, SeriesRef)>,
-    /// By shard and slot: generation of the series, and its place in `sorted`.
-    places: Vec<Vec<Option<(u32, u32)>>>,
+struct Ranks(Vec<Vec<Place>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    generation: u32,
+    /// Ascends with the labels.
+    rank: u32,
 }
+
+/// Of a slot without a series: more series than ranks there cannot be.
+const UNRANKED: Place = Place { generation: 0, rank: u32::MAX };
 
 impl Ranks {
     fn get(&self, reference: SeriesRef) -> Option<u32> {
-        let place = (*self.places.get(reference.shard as usize)?.get(reference.slot as usize)?)?;
-        (place.0 == reference.generation).then_some(place.1)
+        let Place { generation, rank } = *self.0.get(reference.shard as usize)?.get(reference.slot as usize)?;
+        (generation == reference.generation && rank != UNRANKED.rank).then_some(rank)
     }
 
     /// Ranks every series that lives, knowing the order of those that had a rank.
     fn refresh(&mut self, shared: &Shared) {
-        let (mut fresh, mut live) = (Vec::new(), Vec::new());
+        let (mut fresh, mut live, mut places) = (Vec::new(), Vec::new(), Vec::new());
         for shard in &shared.shards {
             let shard = shard.lock();
+            places.push(vec![UNRANKED; shard.slots() as usize]);
             for (slot, series) in shard.iter() {
                 let Some(reference) = shard.reference(slot) else { continue };
                 match self.get(reference) {
-                    Some(rank) => live.push((rank, reference)),
+                    Some(rank) => live.push((rank, (series.labels.clone(), reference))),
                     None => fresh.push((series.labels.clone(), reference)),
                 }
             }
         }
-        live.sort_unstable_by_key(|(rank, _)| *rank);
-        fresh.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let old = std::mem::take(&mut self.sorted);
-        let mut known = live.iter().filter_map(|(rank, _)| old.get(*rank as usize)).peekable();
-        self.sorted.reserve_exact(live.len() + fresh.len());
-        for entry in fresh {
-            while let Some(before) = known.next_if(|known| known.0 < entry.0) {
-                self.sorted.push(before.clone());
+        self.0 = places;
+        merged(live, fresh).enumerate().for_each(|(rank, (_, SeriesRef { shard, slot, generation }))| {
+            if let Some(place) = self.0.get_mut(shard as usize).and_then(|places| places.get_mut(slot as usize)) {
+                *place = Place { generation, rank: rank as u32 };
             }
-            self.sorted.push(entry);
-        }
-        self.sorted.extend(known.cloned());
-        self.places.clear();
-        self.places.resize(shared.shards.len(), Vec::new());
-        for (rank, (_, reference)) in self.sorted.iter().enumerate() {
-            let Some(places) = self.places.get_mut(reference.shard as usize) else { continue };
-            let slot = reference.slot as usize;
-            if places.len() <= slot {
-                places.resize(slot + 1, None);
-            }
-            if let Some(place) = places.get_mut(slot) {
-                *place = Some((reference.generation, rank as u32));
-            }
-        }
+        });
     }
+}
+
+/// Series with a rank and others, ascending by labels.
+fn merged(
+    mut ranked: Vec<(u32, (Labels, SeriesRef))>,
+    mut fresh: Vec<(Labels, SeriesRef)>,
+) -> impl Iterator<Item = (Labels, SeriesRef)> {
+    ranked.sort_unstable_by_key(|(rank, _)| *rank);
+    fresh.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut ranked = ranked.into_iter().map(|(_, entry)| entry).peekable();
+    let mut fresh = fresh.into_iter().peekable();
+    std::iter::from_fn(move || match (ranked.peek(), fresh.peek()) {
+        (Some(ranked), Some(before)) if before.0 < ranked.0 => fresh.next(),
+        (Some(_), _) => ranked.next(),
+        (None, _) => fresh.next(),
+    })
 }
 
 impl Shared {
@@ -95,17 +100,6 @@ impl Shared {
                 None => fresh.push(entry),
             }
         }
-        ranked.sort_unstable_by_key(|(rank, _)| *rank);
-        fresh.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let mut sorted = Vec::with_capacity(ranked.len() + fresh.len());
-        let mut ranked = ranked.into_iter().map(|(_, entry)| entry).peekable();
-        for entry in fresh {
-            while let Some(before) = ranked.next_if(|ranked| ranked.0 < entry.0) {
-                sorted.push(before);
-            }
-            sorted.push(entry);
-        }
-        sorted.extend(ranked);
-        sorted
+        merged(ranked, fresh).collect()
     }
 }
