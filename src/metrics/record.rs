@@ -244,23 +244,24 @@ fn take_deltas(reader: &mut Reader<'_>, count: usize, out: &mut Vec<i64>) -> Res
 /// Values without their trailing zero bytes: whole numbers and short decimals have many. A nibble each says how many
 /// bytes are kept, the highest first.
 fn put_values(out: &mut Vec<u8>, values: &[f64]) {
-    let mut kept = vec![0; values.len() * 8 + 8];
+    let nibbles_at = out.len();
+    let kept_at = nibbles_at + values.len().div_ceil(2);
+    // Each value is written whole; the next begins where what is kept of it ends.
+    out.resize(kept_at + values.len() * 8 + 8, 0);
+    let (nibbles, kept) = out[nibbles_at..].split_at_mut(kept_at - nibbles_at);
     let mut at = 0;
-    for pair in values.chunks(2) {
-        let mut nibbles = 0;
+    for (pair, nibbles) in values.chunks(2).zip(nibbles) {
         for (place, value) in pair.iter().enumerate() {
             let bits = value.to_bits();
             let keep = 8 - (bits.trailing_zeros() / 8) as usize;
-            nibbles |= (keep as u8) << (4 * place);
+            *nibbles |= (keep as u8) << (4 * place);
             if let Some(slot) = kept.get_mut(at..at + 8) {
                 slot.copy_from_slice(&bits.to_be_bytes());
             }
             at += keep;
         }
-        out.push(nibbles);
     }
-    kept.truncate(at);
-    out.extend_from_slice(&kept);
+    out.truncate(kept_at + at);
 }
 
 fn take_values(reader: &mut Reader<'_>, count: usize, out: &mut Vec<f64>) -> Result<(), CodecError> {

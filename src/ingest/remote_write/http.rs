@@ -109,10 +109,10 @@ impl Receiver {
         let protocol = if message == Message::V1 { "remote_write_1" } else { "remote_write_2" };
         let now_secs = self.clock.monotonic().as_secs();
         let mut sink = Sink::new(self.store.appender(Origin::new(protocol)), &self.caches, now_secs);
-        let broken = match message {
-            Message::V1 => v1::take(body, &mut sink).err().map(|error| error.to_string()),
-            Message::V2 => v2::take(body, &mut sink).err().map(|error| error.to_string()),
-        };
+        let broken = self.caches.waiting(|waiting| match message {
+            Message::V1 => v1::take(body, &mut sink, waiting).err().map(|error| error.to_string()),
+            Message::V2 => v2::take(body, &mut sink, waiting).err().map(|error| error.to_string()),
+        });
         let (report, appender) = sink.finish();
         (report, broken, appender.commit())
     }

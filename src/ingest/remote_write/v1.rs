@@ -22,10 +22,9 @@ const SAMPLES: u8 = 0x12;
 ///
 /// # Errors
 /// Where the bytes are no write request. What came before is appended.
-pub(super) fn take(body: &[u8], sink: &mut Sink<'_>) -> Result<(), WireError> {
-    let mut waiting = Waiting::default();
-    let walked = walk(body, sink, &mut waiting);
-    sink.flush(&mut waiting, decode_labels);
+pub(super) fn take<'b>(body: &'b [u8], sink: &mut Sink<'_>, waiting: &mut Waiting<'b>) -> Result<(), WireError> {
+    let walked = walk(body, sink, waiting);
+    sink.flush(waiting, decode_labels);
     walked
 }
 

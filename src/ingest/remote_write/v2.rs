@@ -49,11 +49,10 @@ struct Scratch<'b> {
 ///
 /// # Errors
 /// Where the bytes are no write request. What came before is appended.
-pub(super) fn take(body: &[u8], sink: &mut Sink<'_>) -> Result<(), RequestError> {
+pub(super) fn take<'b>(body: &'b [u8], sink: &mut Sink<'_>, waiting: &mut Waiting<'b>) -> Result<(), RequestError> {
     let request = Request { symbols: Symbols::of(body)? };
-    let (mut scratch, mut waiting) = (Scratch::default(), Waiting::default());
-    let walked = request.walk(body, &mut scratch, (&mut *sink, &mut waiting));
-    sink.flush(&mut waiting, |message, into| request.checked_labels(message, into));
+    let walked = request.walk(body, &mut Scratch::default(), (&mut *sink, &mut *waiting));
+    sink.flush(waiting, |message, into| request.checked_labels(message, into));
     walked.map_err(RequestError::Wire)
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::base::disk::Disk;
+use crate::base::scratch;
 
 use super::aside::{self, Damaged};
 use super::frame::{PAYLOAD_MAX, push_frame};
@@ -292,21 +293,20 @@ impl Wal {
         }
         let preludes: Vec<(u8, Vec<u8>)> =
             queue.preludes.iter().map(|(kind, payload)| (*kind, compressed(payload))).collect();
-        let size = queue.frames.iter().map(|(_, payload)| payload.len() + 64).sum::<usize>()
-            + 2 * preludes.iter().map(|(_, payload)| payload.len() + 64).sum::<usize>();
-        let mut bytes = Vec::with_capacity(size);
         let mut sequence = writer.sequence;
-        let copies = if preludes.is_empty() { &[][..] } else { &preludes[..] };
-        for (kind, payload) in preludes.iter().chain(&queue.frames).chain(copies) {
-            push_frame(&mut bytes, *kind, sequence, payload);
-            sequence += 1;
-        }
-        writer.write(&bytes, self.config.mode == Mode::Sync)?;
+        let len = scratch::with(|bytes| {
+            bytes.clear();
+            for (kind, payload) in preludes.iter().chain(&queue.frames).chain(&preludes) {
+                push_frame(bytes, *kind, sequence, payload);
+                sequence += 1;
+            }
+            writer.write(bytes, self.config.mode == Mode::Sync).map(|()| bytes.len() as u64)
+        })?;
         let frames = sequence - writer.sequence;
         writer.sequence = sequence;
         self.counters.frames.fetch_add(frames, Ordering::Relaxed);
-        self.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.counters.live_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.counters.bytes.fetch_add(len, Ordering::Relaxed);
+        self.counters.live_bytes.fetch_add(len, Ordering::Relaxed);
         self.counters.batches.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
