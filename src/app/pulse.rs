@@ -20,7 +20,7 @@ const BEAT: i64 = 1_000;
 const BEATS_OF_START: u32 = 4;
 
 /// Beats between two times that freed memory is given back.
-const BEATS_OF_HEAP: u32 = 10;
+const BEATS_OF_HEAP: u32 = 3;
 
 /// From here on the speed of huge pages is worth their memory.
 const SERIES_WORTH_HUGE_PAGES: u64 = 200_000;
