@@ -6,6 +6,7 @@
 
 use parking_lot::RwLock;
 
+use crate::base::heap;
 use crate::model::labels::Labels;
 
 use super::series::SeriesRef;
@@ -40,7 +41,11 @@ impl Ranks {
 
     /// Ranks every series that lives, knowing the order of those that had a rank.
     fn refresh(&mut self, shared: &Shared) {
-        let (mut fresh, mut live, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        let count = shared.shards.iter().map(|shard| shard.lock().len()).sum();
+        // Mostly all of them are one or the other; a list that grows leaves twice its size behind.
+        let (fresh_count, live_count) = if self.0.is_empty() { (count, 0) } else { (0, count) };
+        let (mut fresh, mut live) = (Vec::with_capacity(fresh_count), Vec::with_capacity(live_count));
+        let mut places = Vec::with_capacity(shared.shards.len());
         for shard in &shared.shards {
             let shard = shard.lock();
             places.push(vec![UNRANKED; shard.slots() as usize]);
@@ -91,6 +96,8 @@ impl Shared {
         // Whoever comes while somebody else ranks waits for it: that is faster than to sort by labels.
         if unranked * 8 > found.len() {
             self.order.0.write().refresh(self);
+            // It took some thirty bytes of every series.
+            heap::give_back();
         }
         let ranks = self.order.0.read();
         let (mut ranked, mut fresh) = (Vec::with_capacity(found.len()), Vec::new());
@@ -100,6 +107,8 @@ impl Shared {
                 None => fresh.push(entry),
             }
         }
-        merged(ranked, fresh).collect()
+        let mut sorted = Vec::with_capacity(ranked.len() + fresh.len());
+        sorted.extend(merged(ranked, fresh));
+        sorted
     }
 }
