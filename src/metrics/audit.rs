@@ -93,7 +93,7 @@ impl LogAudit {
     fn read(&mut self, disk: &Disk, path: &Path, is_snapshot: bool) -> io::Result<()> {
         let file = disk.open(path)?;
         let mut found = LogFile { path: path.to_owned(), len: file.len()?, ..LogFile::default() };
-        // As a start does: what the damage of one definition leaves without it is understood by the other.
+        // As a start does: definitions stand twice, and the second may be all that is left.
         payloads(disk, path, DEFINITIONS, |payload| {
             let _ = define(payload, &mut self.defined);
         })?;

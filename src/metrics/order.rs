@@ -30,7 +30,7 @@ struct Place {
     rank: u32,
 }
 
-/// Of a slot without a series: more series than ranks there cannot be.
+/// Of a slot without a series; there are never so many series that one has this rank.
 const UNRANKED: Place = Place { generation: 0, rank: u32::MAX };
 
 impl Ranks {

@@ -113,9 +113,10 @@ impl Caches {
     pub(super) fn waiting<'b, R>(&self, work: impl FnOnce(&mut Waiting<'b>) -> R) -> R {
         let mut waiting: Waiting<'b> = self.idle.lock().pop().unwrap_or_default();
         let result = work(&mut waiting);
+        let waiting = waiting.cleared();
         let mut idle = self.idle.lock();
         if idle.len() < IDLE_MAX {
-            idle.push(waiting.cleared());
+            idle.push(waiting);
         }
         result
     }

@@ -294,8 +294,11 @@ impl Wal {
         let preludes: Vec<(u8, Vec<u8>)> =
             queue.preludes.iter().map(|(kind, payload)| (*kind, compressed(payload))).collect();
         let mut sequence = writer.sequence;
+        let size = |frames: &[(u8, Vec<u8>)]| frames.iter().map(|(_, payload)| payload.len() + 64).sum::<usize>();
         let len = scratch::with(|bytes| {
             bytes.clear();
+            // A list that grows through megabytes of definitions would take twice their size.
+            bytes.reserve(size(&queue.frames) + 2 * size(&preludes));
             for (kind, payload) in preludes.iter().chain(&queue.frames).chain(&preludes) {
                 push_frame(bytes, *kind, sequence, payload);
                 sequence += 1;
