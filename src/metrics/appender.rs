@@ -206,7 +206,7 @@ impl<'a> Appender<'a> {
         let (id, labels) = {
             let shard = self.shared.shards[reference.shard as usize].lock();
             let series = shard.get(reference).ok_or(Refusal::UnknownSeries)?;
-            (series.id, series.labels.clone())
+            (series.id, shard.symbols().labels(&series.labels, &mut Vec::new()))
         };
         if self.shared.exemplars.push(&labels, exemplar) {
             self.batch.push_exemplar(id, exemplar);

@@ -9,6 +9,7 @@ use super::matching::Plan;
 use super::selection::Selection;
 use super::stats::{TopEntry, largest};
 use super::store::Store;
+use super::symbols::Copied;
 use super::usage::{Asked, Churn, Queried};
 
 /// Which series are counted, and what is wanted of them.
@@ -135,14 +136,16 @@ impl Store {
             return;
         }
         let plans: Vec<Plan<'_>> = set.iter().map(Plan::new).collect();
+        let mut buffer = Vec::new();
         for shard in &self.shared().shards {
             // Counting takes longer than an appender should wait: only the labels are taken under the lock.
-            let labels: Vec<Labels> = {
+            let copied = {
                 let shard = shard.lock();
                 let slots = shard.matching(&plans, i64::MIN, i64::MAX);
-                slots.iter().filter_map(|slot| shard.by_slot(slot).map(|series| series.labels.clone())).collect()
+                let series = slots.iter().filter_map(|slot| shard.by_slot(slot));
+                Copied::of(shard.symbols(), series.map(|series| &series.labels))
             };
-            if !labels.iter().all(&mut *visit) {
+            if !(0..copied.len()).all(|number| visit(&copied.encoded(number).into_labels(&mut buffer))) {
                 return;
             }
         }

@@ -90,7 +90,7 @@ impl Store {
             // Labels of few series are looked at one by one, else the series of each value.
             if let Some(found) = found.filter(|found| found.len() < values.len() as u64) {
                 let series = found.iter().filter_map(|slot| shard.by_slot(slot));
-                series.filter_map(|series| series.labels.get(name)).for_each(|value| all.add(value));
+                series.filter_map(|series| shard.symbols().get(&series.labels, name)).for_each(|value| all.add(value));
                 return;
             }
             for (value, slots) in values {

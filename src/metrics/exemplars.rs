@@ -36,20 +36,21 @@ struct Ring {
 }
 
 fn size(series: &Labels, exemplar: &Exemplar) -> usize {
-    // The series' labels are shared with the store; a map entry and a ring entry are counted.
-    size_of::<(Labels, Exemplar)>() + exemplar.labels.as_encoded().len() + series.as_encoded().len() / 8 + 32
+    // A map entry and a ring entry are counted. Exemplars of one series share its labels, but the last of them may have
+    // them for itself.
+    size_of::<(Labels, Exemplar)>() + exemplar.labels.as_encoded().len() + series.as_encoded().len() + 32
 }
 
 impl Ring {
     fn push(&mut self, series: &Labels, exemplar: &Exemplar, bytes_max: usize) -> bool {
-        if let Some(newest) = self.newest.get(series)
-            && (newest == exemplar || newest.time > exemplar.time)
-        {
-            return false;
-        }
-        self.bytes += size(series, exemplar);
+        let series = match self.newest.get_key_value(series) {
+            Some((_, newest)) if newest == exemplar || newest.time > exemplar.time => return false,
+            Some((known, _)) => known.clone(),
+            None => series.clone(),
+        };
+        self.bytes += size(&series, exemplar);
         self.newest.insert(series.clone(), exemplar.clone());
-        self.entries.push_back((series.clone(), exemplar.clone()));
+        self.entries.push_back((series, exemplar.clone()));
         while self.bytes > bytes_max {
             let Some((labels, oldest)) = self.entries.pop_front() else { break };
             self.bytes -= size(&labels, &oldest);

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::model::labels::Labels;
 use crate::promql::source::Column;
 use crate::storage::block::{Blocks, Job, Policy, WINDOW_MS, WindowWriter};
 
@@ -69,7 +68,7 @@ struct Pending {
 /// What a flush has to copy.
 struct Due {
     /// Ascending by labels.
-    series: Vec<(Labels, SeriesRef)>,
+    series: Vec<SeriesRef>,
     /// First and last time of their samples; `None` without any.
     bounds: Option<(i64, i64)>,
     /// Series of which everything is in blocks already.
@@ -156,8 +155,8 @@ impl Shared {
         flushed.reserve(due.len());
         if let Some(bounds) = bounds {
             let mut writer = WindowWriter::new(blocks, self.seams.clock.now(), bounds);
-            let mut column = Column::default();
-            for (place, (labels, reference)) in due.iter().enumerate() {
+            let (mut column, mut buffer) = (Column::default(), Vec::new());
+            for (place, reference) in due.iter().enumerate() {
                 if place % 1_024 == 0
                     && let Some(wal) = &self.wal
                 {
@@ -166,12 +165,13 @@ impl Shared {
                 }
                 let copied = {
                     let mut shard = self.shards[reference.shard as usize].lock();
-                    shard.get_mut(*reference).and_then(|series| series.copy_before(before))
+                    let labels = shard.labels(*reference, &mut buffer);
+                    labels.zip(shard.get_mut(*reference).and_then(|series| series.copy_before(before)))
                 };
-                let Some((snapshot, marks)) = copied else { continue };
+                let Some((labels, (snapshot, marks))) = copied else { continue };
                 column.clear();
                 snapshot.read(i64::MIN, before.saturating_sub(1), &mut column).map_err(io::Error::other)?;
-                writer.add(labels, &column)?;
+                writer.add(&labels, &column)?;
                 flushed.push((*reference, marks));
             }
             let finished = writer.finish()?;
@@ -196,11 +196,10 @@ impl Shared {
                 let Some((first, last)) = series.bounds().filter(|(first, _)| *first < before) else { continue };
                 let last = last.min(before - 1);
                 bounds = Some(bounds.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
-                due.extend(shard.reference(slot).map(|reference| (series.labels.clone(), reference)));
+                due.extend(shard.reference(slot));
             }
         }
-        due.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        Due { series: due, bounds, idle }
+        Due { series: self.sorted_references(due), bounds, idle }
     }
 
     /// Takes flushed samples out of memory, if nobody reads them there any more.

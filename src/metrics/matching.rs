@@ -235,6 +235,8 @@ fn push_prefix(hir: &Hir, prefix: &mut String) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use crate::model::labels::Labels;
+
     use super::*;
 
     fn shard() -> Postings {
@@ -247,7 +249,7 @@ mod tests {
             &[("__name__", "down"), ("job", "web"), ("zone", "a")],
         ];
         for (slot, labels) in series.iter().enumerate() {
-            postings.insert(slot as u32, labels.iter().copied());
+            postings.insert(slot as u32, &Labels::from_pairs(labels.iter().copied()));
         }
         postings
     }

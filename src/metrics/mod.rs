@@ -49,6 +49,7 @@ mod shard;
 mod snapshot;
 mod stats;
 mod store;
+mod symbols;
 mod upkeep;
 mod usage;
 mod view;

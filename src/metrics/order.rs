@@ -4,6 +4,9 @@
 //! by labels and merged in. A rank belongs to a slot and the generation of its series, so a slot that was given to
 //! another series has none.
 
+use std::cmp::Ordering;
+use std::sync::atomic::Ordering::Relaxed;
+
 use parking_lot::RwLock;
 
 use crate::base::heap;
@@ -11,6 +14,7 @@ use crate::model::labels::Labels;
 
 use super::series::SeriesRef;
 use super::store::Shared;
+use super::symbols::Copied;
 
 /// Selections of fewer series are sorted by labels: that costs less than looking at all series.
 const SMALL: usize = 256;
@@ -45,20 +49,23 @@ impl Ranks {
         // Mostly all of them are one or the other; a list that grows leaves twice its size behind.
         let (fresh_count, live_count) = if self.0.is_empty() { (count, 0) } else { (0, count) };
         let (mut fresh, mut live) = (Vec::with_capacity(fresh_count), Vec::with_capacity(live_count));
-        let mut places = Vec::with_capacity(shared.shards.len());
+        let (mut places, mut copies) = (Vec::new(), Vec::new());
         for shard in &shared.shards {
             let shard = shard.lock();
             places.push(vec![UNRANKED; shard.slots() as usize]);
-            for (slot, series) in shard.iter() {
+            for (number, (slot, _)) in shard.iter().enumerate() {
                 let Some(reference) = shard.reference(slot) else { continue };
                 match self.get(reference) {
-                    Some(rank) => live.push((rank, (series.labels.clone(), reference))),
-                    None => fresh.push((series.labels.clone(), reference)),
+                    Some(rank) => live.push((rank, (reference, number))),
+                    None => fresh.push((reference, number)),
                 }
             }
+            copies.push(Copied::of(shard.symbols(), shard.iter().map(|(_, series)| &series.labels)));
         }
         self.0 = places;
-        merged(live, fresh).enumerate().for_each(|(rank, (_, SeriesRef { shard, slot, generation }))| {
+        let labels = |(reference, number): &(SeriesRef, usize)| copies[reference.shard as usize].encoded(*number);
+        let order = merged(live, fresh, |a, b| labels(a).compare(labels(b)));
+        order.enumerate().for_each(|(rank, (SeriesRef { shard, slot, generation }, _))| {
             if let Some(place) = self.0.get_mut(shard as usize).and_then(|places| places.get_mut(slot as usize)) {
                 *place = Place { generation, rank: rank as u32 };
             }
@@ -66,49 +73,72 @@ impl Ranks {
     }
 }
 
-/// Series with a rank and others, ascending by labels.
-fn merged(
-    mut ranked: Vec<(u32, (Labels, SeriesRef))>,
-    mut fresh: Vec<(Labels, SeriesRef)>,
-) -> impl Iterator<Item = (Labels, SeriesRef)> {
+/// Entries with a rank and others, in order.
+fn merged<T>(
+    mut ranked: Vec<(u32, T)>,
+    mut fresh: Vec<T>,
+    compare: impl Fn(&T, &T) -> Ordering,
+) -> impl Iterator<Item = T> {
     ranked.sort_unstable_by_key(|(rank, _)| *rank);
-    fresh.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    fresh.sort_unstable_by(&compare);
     let mut ranked = ranked.into_iter().map(|(_, entry)| entry).peekable();
     let mut fresh = fresh.into_iter().peekable();
     std::iter::from_fn(move || match (ranked.peek(), fresh.peek()) {
-        (Some(ranked), Some(before)) if before.0 < ranked.0 => fresh.next(),
+        (Some(ranked), Some(before)) if compare(before, ranked).is_lt() => fresh.next(),
         (Some(_), _) => ranked.next(),
         (None, _) => fresh.next(),
     })
 }
 
 impl Shared {
-    /// Sorts series by labels.
-    pub(super) fn sort(&self, mut found: Vec<(Labels, SeriesRef)>) -> Vec<(Labels, SeriesRef)> {
-        if found.len() < SMALL {
-            found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-            return found;
-        }
-        let unranked = {
+    /// Series ascending by labels.
+    pub(super) fn sorted(&self, found: Vec<(Labels, SeriesRef)>) -> impl Iterator<Item = (Labels, SeriesRef)> {
+        let (mut ranked, mut fresh) = (Vec::new(), found);
+        if fresh.len() >= SMALL {
+            self.rank(fresh.iter().map(|(_, reference)| *reference), fresh.len() / 8);
             let ranks = self.order.0.read();
-            found.iter().filter(|(_, reference)| ranks.get(*reference).is_none()).count()
-        };
-        // Whoever comes while somebody else ranks waits for it: that is faster than to sort by labels.
-        if unranked * 8 > found.len() {
-            self.order.0.write().refresh(self);
-            // It took some thirty bytes of every series.
-            heap::give_back();
-        }
-        let ranks = self.order.0.read();
-        let (mut ranked, mut fresh) = (Vec::with_capacity(found.len()), Vec::new());
-        for entry in found {
-            match ranks.get(entry.1) {
-                Some(rank) => ranked.push((rank, entry)),
-                None => fresh.push(entry),
+            ranked.reserve(fresh.len());
+            let found = std::mem::take(&mut fresh);
+            for entry in found {
+                match ranks.get(entry.1) {
+                    Some(rank) => ranked.push((rank, entry)),
+                    None => fresh.push(entry),
+                }
             }
         }
-        let mut sorted = Vec::with_capacity(ranked.len() + fresh.len());
-        sorted.extend(merged(ranked, fresh));
-        sorted
+        merged(ranked, fresh, |a, b| a.0.cmp(&b.0))
+    }
+
+    /// Series ascending by labels, but for those that are gone.
+    pub(super) fn sorted_references(&self, found: Vec<SeriesRef>) -> Vec<SeriesRef> {
+        if found.len() < SMALL.max(self.series_total.load(Relaxed) / 8) {
+            let mut buffer = Vec::new();
+            let mut labels = |reference: SeriesRef| {
+                let labels = self.shards[reference.shard as usize].lock().labels(reference, &mut buffer)?;
+                Some((labels, reference))
+            };
+            let found = found.into_iter().filter_map(&mut labels).collect();
+            return self.sorted(found).map(|(_, reference)| reference).collect();
+        }
+        // Labels of nearly all series at once would take a quarter of a kilobyte each.
+        self.rank(found.iter().copied(), 0);
+        let ranks = self.order.0.read();
+        let mut ranked: Vec<_> = found.into_iter().filter_map(|found| Some((ranks.get(found)?, found))).collect();
+        ranked.sort_unstable_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, reference)| reference).collect()
+    }
+
+    /// Ranks all series anew if more than `most` of these have no rank.
+    fn rank(&self, found: impl Iterator<Item = SeriesRef>, most: usize) {
+        let unranked = {
+            let ranks = self.order.0.read();
+            found.filter(|reference| ranks.get(*reference).is_none()).count()
+        };
+        // Whoever comes while somebody else ranks waits for it: that is faster than to sort by labels.
+        if unranked > most {
+            self.order.0.write().refresh(self);
+            // It took some fifty bytes of every series.
+            heap::give_back();
+        }
     }
 }

@@ -138,11 +138,15 @@ fn replay(shared: &Shared, wal: &Wal) -> io::Result<Option<Recovery>> {
 
 /// Defines series in the log again, before anything that refers to them is written.
 fn define_all(shards: &Shards, wal: &Wal) {
+    let mut buffer = Vec::new();
     for shard in shards {
         let mut definitions = Vec::new();
-        for (_, series) in shard.lock().iter() {
-            put_definition(&mut definitions, series.id, series.labels.as_encoded());
+        let shard = shard.lock();
+        for (_, series) in shard.iter() {
+            let labels = shard.symbols().encoded(&series.labels).into_encoded(&mut buffer);
+            put_definition(&mut definitions, series.id, labels);
         }
+        drop(shard);
         if !definitions.is_empty() {
             wal.prelude(DEFINITIONS, &definitions);
         }

@@ -87,6 +87,7 @@ pub(super) struct Scratch {
     order: Vec<u32>,
     /// What a series has already.
     known: Points,
+    bytes: Vec<u8>,
 }
 
 impl Done {
@@ -163,8 +164,8 @@ impl Load {
         }
         self.bytes.clear();
         for (series, exemplar) in self.exemplars.drain(..) {
-            if let Some(series) = shard.get(series) {
-                head.exemplars.push(&series.labels, &exemplar);
+            if let Some(labels) = shard.labels(series, &mut scratch.bytes) {
+                head.exemplars.push(&labels, &exemplar);
             }
         }
     }
@@ -203,7 +204,7 @@ impl Floats {
     /// Appends them all, each series' in order.
     fn append_to(&mut self, shard: &mut Shard, scratch: &mut Scratch) {
         let Self { dedup, base, items, starts } = self;
-        let Scratch { ends, order, known } = scratch;
+        let Scratch { ends, order, known, .. } = scratch;
         if items.is_empty() {
             return;
         }

@@ -60,17 +60,17 @@ impl Selection {
             (version, selected)
         });
         let plans: Vec<Plan<'_>> = matchers.iter().map(Plan::new).collect();
-        let mut found = Vec::new();
+        let (mut found, mut buffer) = (Vec::new(), Vec::new());
         for shard in &shared.shards {
             let shard = shard.lock();
             for slot in &shard.matching(&plans, mint, maxt) {
                 if let (Some(series), Some(reference)) = (shard.by_slot(slot), shard.reference(slot)) {
-                    found.push((series.labels.clone(), reference));
+                    found.push((shard.symbols().labels(&series.labels, &mut buffer), reference));
                 }
             }
         }
         let in_head = |(labels, reference)| Found { labels, head: Some(reference), block: None };
-        let mut found: Vec<Found> = shared.sort(found).into_iter().map(in_head).collect();
+        let mut found: Vec<Found> = shared.sorted(found).map(in_head).collect();
         if let Some((_, selected)) = &blocks {
             found = joined(found, &selected.series);
         }

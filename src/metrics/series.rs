@@ -1,7 +1,6 @@
 //! One series: its labels and its columns.
 
 use crate::model::histogram::Histogram;
-use crate::model::labels::Labels;
 use crate::model::sample::is_stale;
 
 use super::column::{Chunk, Chunks, Open, Points};
@@ -9,6 +8,7 @@ use super::columns::Restored;
 use super::histograms::{HistogramSample, Histograms};
 use super::late::{LATE_MAX, Late, LateSample, push_pieces};
 use super::refusal::Refusal;
+use super::symbols::Coded;
 use super::view::Snapshot;
 
 /// Where a series lives. Stays valid while the series exists; after that it is refused as `UnknownSeries`.
@@ -36,7 +36,8 @@ pub(super) enum Placed {
 /// A series of a shard.
 #[derive(Debug)]
 pub(super) struct Series {
-    pub labels: Labels,
+    /// In the symbols of its shard.
+    pub labels: Coded,
     pub hash: u64,
     /// Names the series in the log; never used twice in one data folder.
     pub id: u64,
@@ -60,7 +61,7 @@ pub(super) struct Side {
 }
 
 impl Series {
-    pub(super) fn new(labels: Labels, hash: u64, id: u64, generation: u32) -> Self {
+    pub(super) fn new(labels: Coded, hash: u64, id: u64, generation: u32) -> Self {
         Self { labels, hash, id, open: Open::default(), sealed: Chunks::new(), side: None, generation, touched: 0 }
     }
 
@@ -390,7 +391,7 @@ impl Series {
                 + self.open.heap_bytes()
                 + self.side.as_ref().map_or(0, |side| size_of::<Side>() + side.late.heap_bytes())
                 + histograms.map_or(0, Histograms::heap_bytes)
-                + self.labels.as_encoded().len()
+                + self.labels.heap_bytes()
                 + size_of::<Self>(),
         }
     }

@@ -11,6 +11,7 @@ use super::index::Slab;
 use super::matching::{Plan, find};
 use super::postings::{Postings, Slots};
 use super::series::{Series, SeriesRef};
+use super::symbols::{Coded, Symbols};
 
 /// Places ahead at which a series is fetched from memory.
 const AHEAD: usize = 16;
@@ -51,8 +52,9 @@ impl Shard {
 
     /// Takes the series of another shard, whose samples are newer, in.
     pub(super) fn take_all(&mut self, other: Self) {
+        let (symbols, mut buffer) = (other.postings.symbols(), Vec::new());
         for newer in other.series.into_series() {
-            let reference = self.restore(&newer.labels, newer.id);
+            let reference = self.restore(&symbols.labels(&newer.labels, &mut buffer), newer.id);
             if let Some(series) = self.get_mut(reference) {
                 series.take_newer(newer);
             }
@@ -68,7 +70,7 @@ impl Shard {
     #[inline]
     pub(super) fn lookup(&self, hash: u64, encoded: &[u8]) -> Option<SeriesRef> {
         let slot = *self.slots.find(hash, |slot| {
-            self.series.get(*slot).is_some_and(|series| series.hash == hash && series.labels.as_encoded() == encoded)
+            self.series.get(*slot).is_some_and(|series| series.hash == hash && self.symbols().are(&series.labels, encoded))
         })?;
         let generation = self.series.get(slot)?.generation;
         Some(SeriesRef { shard: self.number, slot, generation })
@@ -77,8 +79,11 @@ impl Shard {
     /// Adds a series that is not known.
     pub(super) fn insert(&mut self, labels: &Labels, hash: u64, id: u64) -> SeriesRef {
         let generation = self.generation;
-        let slot = self.series.insert(Series::new(labels.clone(), hash, id, generation));
-        self.postings.insert(slot, labels.iter());
+        let slot = self.series.insert(Series::new(Coded::default(), hash, id, generation));
+        let coded = self.postings.insert(slot, labels);
+        if let Some(series) = self.series.get_mut(slot) {
+            series.labels = coded;
+        }
         let series = &self.series;
         self.slots.insert_unique(hash, slot, |slot| series.get(*slot).map_or(0, |series| series.hash));
         SeriesRef { shard: self.number, slot, generation }
@@ -87,7 +92,7 @@ impl Shard {
     /// Removes a series and what finds it.
     pub(super) fn remove(&mut self, slot: u32) -> Option<Series> {
         let series = self.series.remove(slot)?;
-        self.postings.remove(slot, series.labels.iter());
+        self.postings.remove(slot, &series.labels);
         if let Ok(entry) = self.slots.find_entry(series.hash, |other| *other == slot) {
             entry.remove();
         }
@@ -124,6 +129,11 @@ impl Shard {
         self.series.get(reference.slot).filter(|series| series.generation == reference.generation)
     }
 
+    /// The labels of a series, by way of a buffer.
+    pub(super) fn labels(&self, reference: SeriesRef, buffer: &mut Vec<u8>) -> Option<Labels> {
+        self.get(reference).map(|series| self.symbols().labels(&series.labels, buffer))
+    }
+
     pub(super) fn by_slot(&self, slot: u32) -> Option<&Series> {
         self.series.get(slot)
     }
@@ -154,6 +164,11 @@ impl Shard {
 
     pub(super) fn postings(&self) -> &Postings {
         &self.postings
+    }
+
+    /// What the labels of the series are written in.
+    pub(super) fn symbols(&self) -> &Symbols {
+        self.postings.symbols()
     }
 
     /// How many series a metric has.

@@ -73,7 +73,7 @@ pub(super) fn write_frames(shared: &Shared, wal: &Wal, writer: &mut SnapshotWrit
 }
 
 fn write_definitions(shared: &Shared, writer: &mut SnapshotWriter) -> io::Result<()> {
-    let mut payload = Vec::new();
+    let (mut payload, mut buffer) = (Vec::new(), Vec::new());
     for shard in &shared.shards {
         let mut from = 0;
         loop {
@@ -83,7 +83,8 @@ fn write_definitions(shared: &Shared, writer: &mut SnapshotWriter) -> io::Result
             }
             for slot in from..(from + STRIDE).min(shard.slots()) {
                 if let Some(series) = shard.by_slot(slot) {
-                    put_definition(&mut payload, series.id, series.labels.as_encoded());
+                    let labels = shard.symbols().encoded(&series.labels).into_encoded(&mut buffer);
+                    put_definition(&mut payload, series.id, labels);
                 }
             }
             from += STRIDE;

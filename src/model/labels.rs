@@ -79,6 +79,15 @@ impl Labels {
         Ok(Self(Arc::from(bytes)))
     }
 
+    /// Takes bytes that are known to be in the encoding.
+    ///
+    /// # Safety
+    /// They are whole labels of sets, names ascending.
+    pub unsafe fn from_encoded_unchecked(bytes: &[u8]) -> Self {
+        debug_assert_eq!(check_encoded(bytes), Ok(()));
+        Self(Arc::from(bytes))
+    }
+
     /// The encoding: the key of the series.
     pub fn as_encoded(&self) -> &[u8] {
         &self.0
@@ -92,6 +101,16 @@ impl Labels {
     /// Pairs in ascending order of names.
     pub fn iter(&self) -> LabelsIter<'_> {
         LabelsIter(&self.0)
+    }
+
+    /// Name, value and encoding of each label.
+    pub fn iter_encoded(&self) -> impl Iterator<Item = (&str, &str, &[u8])> {
+        let mut rest = self.iter();
+        std::iter::from_fn(move || {
+            let from = rest.0;
+            let (name, value) = rest.next()?;
+            Some((name, value, &from[..from.len() - rest.0.len()]))
+        })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -116,14 +135,10 @@ impl Labels {
     /// The set of those labels for which `keep` holds.
     pub fn filter(&self, mut keep: impl FnMut(&str) -> bool) -> Self {
         let mut bytes = Vec::with_capacity(self.0.len());
-        let mut rest = self.iter();
-        let mut at = 0;
-        while let Some((name, _)) = rest.next() {
-            let end = self.0.len() - rest.0.len();
+        for (name, _, encoded) in self.iter_encoded() {
             if keep(name) {
-                bytes.extend_from_slice(&self.0[at..end]);
+                bytes.extend_from_slice(encoded);
             }
-            at = end;
         }
         if bytes.len() == self.0.len() { self.clone() } else { Self(Arc::from(bytes)) }
     }
@@ -241,6 +256,16 @@ pub fn is_classic_label_name(name: &str) -> bool {
 /// Walks the pairs of a set.
 #[derive(Clone, Debug)]
 pub struct LabelsIter<'a>(&'a [u8]);
+
+impl<'a> LabelsIter<'a> {
+    /// Walks bytes that are known to be in the encoding.
+    ///
+    /// # Safety
+    /// They are whole labels of sets.
+    pub unsafe fn from_encoded_unchecked(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+}
 
 impl<'a> Iterator for LabelsIter<'a> {
     type Item = (&'a str, &'a str);
