@@ -63,6 +63,8 @@ impl Ranks {
             copies.push(Copied::of(shard.symbols(), shard.iter().map(|(_, series)| &series.labels)));
         }
         self.0 = places;
+        live.sort_unstable_by_key(|(rank, _)| *rank);
+        let live = live.into_iter().map(|(_, entry)| entry);
         let labels = |(reference, number): &(SeriesRef, usize)| copies[reference.shard as usize].encoded(*number);
         let order = merged(live, fresh, |a, b| labels(a).compare(labels(b)));
         order.enumerate().for_each(|(rank, (SeriesRef { shard, slot, generation }, _))| {
@@ -73,16 +75,14 @@ impl Ranks {
     }
 }
 
-/// Entries with a rank and others, in order.
+/// Entries that are in order and others, all in order.
 fn merged<T>(
-    mut ranked: Vec<(u32, T)>,
+    ranked: impl Iterator<Item = T>,
     mut fresh: Vec<T>,
     compare: impl Fn(&T, &T) -> Ordering,
 ) -> impl Iterator<Item = T> {
-    ranked.sort_unstable_by_key(|(rank, _)| *rank);
     fresh.sort_unstable_by(&compare);
-    let mut ranked = ranked.into_iter().map(|(_, entry)| entry).peekable();
-    let mut fresh = fresh.into_iter().peekable();
+    let (mut ranked, mut fresh) = (ranked.peekable(), fresh.into_iter().peekable());
     std::iter::from_fn(move || match (ranked.peek(), fresh.peek()) {
         (Some(ranked), Some(before)) if compare(before, ranked).is_lt() => fresh.next(),
         (Some(_), _) => ranked.next(),
@@ -90,22 +90,29 @@ fn merged<T>(
     })
 }
 
+/// A series, with whatever goes with it.
+pub(super) type Named<T> = (Labels, SeriesRef, T);
+
 impl Shared {
     /// Series ascending by labels.
-    pub(super) fn sorted(&self, found: Vec<(Labels, SeriesRef)>) -> impl Iterator<Item = (Labels, SeriesRef)> {
+    pub(super) fn sorted<T>(&self, found: Vec<Named<T>>) -> impl Iterator<Item = Named<T>> {
         let (mut ranked, mut fresh) = (Vec::new(), found);
+        let mut found = Vec::new();
         if fresh.len() >= SMALL {
-            self.rank(fresh.iter().map(|(_, reference)| *reference), fresh.len() / 8);
+            self.rank(fresh.iter().map(|(_, reference, _)| *reference), fresh.len() / 8);
             let ranks = self.order.0.read();
             ranked.reserve(fresh.len());
-            let found = std::mem::take(&mut fresh);
-            for entry in found {
-                match ranks.get(entry.1) {
-                    Some(rank) => ranked.push((rank, entry)),
-                    None => fresh.push(entry),
+            found = std::mem::take(&mut fresh).into_iter().map(Some).collect();
+            for (place, entry) in found.iter_mut().enumerate() {
+                match entry.as_ref().and_then(|(_, reference, _)| ranks.get(*reference)) {
+                    Some(rank) => ranked.push(u64::from(rank) << 32 | place as u64),
+                    None => fresh.extend(entry.take()),
                 }
             }
+            // A number each: what it stands for is moved once.
+            ranked.sort_unstable();
         }
+        let ranked = ranked.into_iter().filter_map(move |key| found.get_mut(key as u32 as usize)?.take());
         merged(ranked, fresh, |a, b| a.0.cmp(&b.0))
     }
 
@@ -115,10 +122,10 @@ impl Shared {
             let mut buffer = Vec::new();
             let mut labels = |reference: SeriesRef| {
                 let labels = self.shards[reference.shard as usize].lock().labels(reference, &mut buffer)?;
-                Some((labels, reference))
+                Some((labels, reference, ()))
             };
             let found = found.into_iter().filter_map(&mut labels).collect();
-            return self.sorted(found).map(|(_, reference)| reference).collect();
+            return self.sorted(found).map(|(_, reference, ())| reference).collect();
         }
         // Labels of nearly all series at once would take a quarter of a kilobyte each.
         self.rank(found.iter().copied(), 0);

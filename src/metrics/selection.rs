@@ -1,6 +1,7 @@
 //! The answer to a selector: which series, and their samples on demand, from blocks and from memory.
 
 use std::cmp;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -9,10 +10,12 @@ use parking_lot::Mutex;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::promql::source::{Column, Notes, SeriesSet, SourceError};
-use crate::storage::block::{self, Asked, Remarks, Selected, Version, Wanted};
+use crate::storage::block::{self, Remarks, Selected, Version, Wanted};
 
 use super::matching::Plan;
+use super::order::Named;
 use super::series::SeriesRef;
+use super::shard::Shard;
 use super::store::Shared;
 use super::view::Snapshot;
 
@@ -23,8 +26,9 @@ pub struct Selection {
     shared: Arc<Shared>,
     found: Vec<Found>,
     wanted: Wanted,
-    /// Of each series the newest sample is enough.
-    newest: bool,
+    /// Time, start and value of the newest sample of series of which it is enough, and can be had without decoding
+    /// anything.
+    newest: Vec<(i64, i64, f64)>,
     /// The version holds a flush back: what was in memory when it was taken stays there until it is let go.
     blocks: Option<(Arc<Version>, Selected)>,
     remarks: Mutex<Remarks>,
@@ -38,16 +42,21 @@ struct Found {
     head: Option<SeriesRef>,
     /// Place among the series selected from blocks.
     block: Option<u32>,
+    /// Place among the newest samples.
+    newest: Option<NonZeroU32>,
 }
+
+/// Series that are looked at under one lock.
+const STRIDE: usize = 1_024;
 
 impl Selection {
     pub(super) fn new(shared: &Arc<Shared>, matchers: &[Matcher], mint: i64, maxt: i64) -> Self {
-        Self::asked(shared, matchers, (mint, maxt), Asked::RAW)
+        Self::asked(shared, matchers, Wanted::raw(mint, maxt), false)
     }
 
-    /// A selection in which entries that keep what is asked of a window may stand for all of it.
-    pub(super) fn asked(shared: &Arc<Shared>, matchers: &[Matcher], (mint, maxt): (i64, i64), asked: Asked) -> Self {
-        let wanted = Wanted { mint, maxt, asked };
+    /// A selection in which entries that keep what is asked of a window may stand for all of it. Where `newest`, of each
+    /// series the newest sample is enough.
+    pub(super) fn asked(shared: &Arc<Shared>, matchers: &[Matcher], wanted: Wanted, newest: bool) -> Self {
         let mut remarks = Remarks::default();
         if !shared.progress.is_done() {
             let percent = shared.progress.get().percent();
@@ -60,16 +69,21 @@ impl Selection {
             (version, selected)
         });
         let plans: Vec<Plan<'_>> = matchers.iter().map(Plan::new).collect();
-        let (mut found, mut buffer) = (Vec::new(), Vec::new());
+        let mut in_memory = InMemory::default();
         for shard in &shared.shards {
-            let shard = shard.lock();
-            for slot in &shard.matching(&plans, mint, maxt) {
-                if let (Some(series), Some(reference)) = (shard.by_slot(slot), shard.reference(slot)) {
-                    found.push((shard.symbols().labels(&series.labels, &mut buffer), reference));
-                }
-            }
+            let references: Vec<SeriesRef> = {
+                let shard = shard.lock();
+                shard
+                    .matching(&plans, wanted.mint, wanted.maxt)
+                    .iter()
+                    .filter_map(|slot| shard.reference(slot))
+                    .collect()
+            };
+            in_memory.found.reserve(references.len());
+            references.chunks(STRIDE).for_each(|some| in_memory.add(&shard.lock(), some, newest.then_some(wanted)));
         }
-        let in_head = |(labels, reference)| Found { labels, head: Some(reference), block: None };
+        let InMemory { found, newest, .. } = in_memory;
+        let in_head = |(labels, reference, newest)| Found { labels, head: Some(reference), block: None, newest };
         let mut found: Vec<Found> = shared.sorted(found).map(in_head).collect();
         if let Some((_, selected)) = &blocks {
             found = joined(found, &selected.series);
@@ -78,21 +92,42 @@ impl Selection {
             shared: Arc::clone(shared),
             found,
             wanted,
-            newest: false,
+            newest,
             blocks,
             remarks: Mutex::new(remarks),
             widest: AtomicI64::new(0),
         }
     }
 
-    /// The same series, of which only the newest samples are needed.
-    pub(super) fn newest(self, newest: bool) -> Self {
-        Self { newest, ..self }
-    }
-
     /// Labels of every series.
     pub fn iter_labels(&self) -> impl Iterator<Item = &Labels> {
         self.found.iter().map(|found| &found.labels)
+    }
+}
+
+/// What a selection finds in memory.
+#[derive(Default)]
+struct InMemory {
+    found: Vec<Named<Option<NonZeroU32>>>,
+    newest: Vec<(i64, i64, f64)>,
+    buffer: Vec<u8>,
+}
+
+impl InMemory {
+    /// Adds series of a shard, with their newest samples in a range if that is given.
+    fn add(&mut self, shard: &Shard, references: &[SeriesRef], newest_in: Option<Wanted>) {
+        let slot_in = |number: usize| references.get(number).map(|reference| reference.slot);
+        for (number, reference) in references.iter().enumerate() {
+            if newest_in.is_some() {
+                shard.prefetch_ahead(|on| slot_in(number + on));
+            }
+            // A series that is gone since had nothing left inside retention that is not in blocks.
+            let Some(series) = shard.get(*reference) else { continue };
+            let sample = newest_in.and_then(|Wanted { mint, maxt, .. }| series.newest(mint, maxt));
+            self.newest.extend(sample);
+            let place = sample.and_then(|_| NonZeroU32::new(u32::try_from(self.newest.len()).ok()?));
+            self.found.push((shard.symbols().labels(&series.labels, &mut self.buffer), *reference, place));
+        }
     }
 }
 
@@ -114,7 +149,7 @@ fn joined(head: Vec<Found>, blocks: &[block::Series]) -> Vec<Found> {
         };
         all.push(match same {
             Some(found) => Found { block: place, ..found },
-            None => Found { labels: series.labels.clone(), head: None, block: place },
+            None => Found { labels: series.labels.clone(), head: None, block: place, newest: None },
         });
     }
     all.extend(head);
@@ -122,15 +157,11 @@ fn joined(head: Vec<Found>, blocks: &[block::Series]) -> Vec<Found> {
 }
 
 impl Selection {
-    /// Appends the newest sample, where it can be had without decoding anything; false, and nothing, elsewhere.
+    /// Appends the newest sample, where it is at hand and enough; false, and nothing, elsewhere.
     fn read_newest(&self, found: &Found, column: &mut Column) -> bool {
-        let Wanted { mint, maxt, .. } = self.wanted;
-        let newest = found.head.and_then(|reference| {
-            let shard = self.shared.shards[reference.shard as usize].lock();
-            shard.get(reference)?.newest(mint, maxt)
-        });
+        let newest = found.newest.and_then(|place| self.newest.get(place.get() as usize - 1));
         let Some((time, start, value)) = newest.filter(|(time, ..)| self.is_behind(found, *time)) else { return false };
-        column.push_float(time, start, value);
+        column.push_float(*time, *start, *value);
         true
     }
 
@@ -183,7 +214,7 @@ impl SeriesSet for Selection {
 
     fn read(&self, index: usize, column: &mut Column) -> Result<(), SourceError> {
         let Some(found) = self.found.get(index) else { return Ok(()) };
-        if self.newest && self.read_newest(found, column) {
+        if self.read_newest(found, column) {
             return Ok(());
         }
         self.read_all(found, self.wanted, column)

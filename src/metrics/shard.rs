@@ -70,7 +70,9 @@ impl Shard {
     #[inline]
     pub(super) fn lookup(&self, hash: u64, encoded: &[u8]) -> Option<SeriesRef> {
         let slot = *self.slots.find(hash, |slot| {
-            self.series.get(*slot).is_some_and(|series| series.hash == hash && self.symbols().are(&series.labels, encoded))
+            self.series
+                .get(*slot)
+                .is_some_and(|series| series.hash == hash && self.symbols().are(&series.labels, encoded))
         })?;
         let generation = self.series.get(slot)?.generation;
         Some(SeriesRef { shard: self.number, slot, generation })

@@ -17,7 +17,7 @@ use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::promql::source::{Select, SeriesSet, Source, SourceError};
 
-use crate::storage::block::{Blocks, asked_of};
+use crate::storage::block::{Blocks, Wanted, asked_of};
 use crate::storage::lock::FolderLock;
 use crate::storage::wal::{Mode, Wal, WalConfig};
 
@@ -344,9 +344,8 @@ impl Drop for Store {
 
 impl Source for Store {
     fn select(&self, select: &Select) -> Result<Box<dyn SeriesSet>, SourceError> {
-        let range = (select.mint, select.maxt);
-        let selection = Selection::asked(&self.shared, &select.matchers, range, asked_of(select));
-        let selection = selection.newest(select.hints.newest);
+        let wanted = Wanted { mint: select.mint, maxt: select.maxt, asked: asked_of(select) };
+        let selection = Selection::asked(&self.shared, &select.matchers, wanted, select.hints.newest);
         self.note_query(&select.matchers, &selection);
         Ok(Box::new(selection))
     }
@@ -397,7 +396,7 @@ impl Shared {
         }
         self.newcomers.admit(self.uptime_secs(), limits.series_new_per_minute_max)?;
         // Index entries and a first open column cost some hundred bytes.
-        self.heap_bytes.fetch_add(2 * encoded.len() as u64 + 512, Ordering::Relaxed);
+        self.heap_bytes.fetch_add(encoded.len() as u64 + 512, Ordering::Relaxed);
         self.series_total.fetch_add(1, Ordering::Relaxed);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         // Under the shard's lock: nobody can log a sample of the series before its definition is handed in.

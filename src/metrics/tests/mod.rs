@@ -25,6 +25,7 @@ mod few;
 mod flush;
 mod newest;
 mod room;
+mod symbols;
 mod tier;
 mod unreadable;
 
