@@ -1,10 +1,11 @@
 //! The order of all series by labels, kept as a rank for each, so that a selection sorts numbers instead of labels.
 //!
-//! Ranks are brought up to date when a large selection finds many series without one; until then those few are sorted
-//! by labels and merged in. A rank belongs to a slot and the generation of its series, so a slot that was given to
-//! another series has none.
+//! Ranks are brought up to date when selections have sorted as many series without one by labels as there are series:
+//! from then on ranks would have cost less. Series without a rank are sorted by labels and merged in. A rank belongs to a
+//! slot and the generation of its series, so a slot that was given to another series has none.
 
 use std::cmp::Ordering;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::RwLock;
@@ -21,7 +22,18 @@ const SMALL: usize = 256;
 
 /// Ranks of the series.
 #[derive(Debug, Default)]
-pub(super) struct Order(RwLock<Ranks>);
+pub(super) struct Order {
+    ranks: RwLock<Ranks>,
+    /// Series that were sorted by labels in selections of which most had no rank, since series were ranked.
+    by_labels: AtomicUsize,
+}
+
+#[cfg(test)]
+impl Order {
+    pub(super) fn is_ranked(&self) -> bool {
+        !self.ranks.read().0.is_empty()
+    }
+}
 
 /// By shard and slot.
 #[derive(Debug, Default)]
@@ -99,8 +111,13 @@ impl Shared {
         let (mut ranked, mut fresh) = (Vec::new(), found);
         let mut found = Vec::new();
         if fresh.len() >= SMALL {
-            self.rank(fresh.iter().map(|(_, reference, _)| *reference), fresh.len() / 8);
-            let ranks = self.order.0.read();
+            let unranked = self.unranked(fresh.iter().map(|(_, reference, _)| *reference));
+            if unranked > fresh.len() / 8
+                && self.order.by_labels.fetch_add(unranked, Relaxed) + unranked >= self.series_total.load(Relaxed)
+            {
+                self.rank();
+            }
+            let ranks = self.order.ranks.read();
             ranked.reserve(fresh.len());
             found = std::mem::take(&mut fresh).into_iter().map(Some).collect();
             for (place, entry) in found.iter_mut().enumerate() {
@@ -128,24 +145,27 @@ impl Shared {
             return self.sorted(found).map(|(_, reference, ())| reference).collect();
         }
         // Labels of nearly all series at once would take a quarter of a kilobyte each.
-        self.rank(found.iter().copied(), 0);
-        let ranks = self.order.0.read();
+        if self.unranked(found.iter().copied()) > 0 {
+            self.rank();
+        }
+        let ranks = self.order.ranks.read();
         let mut ranked: Vec<_> = found.into_iter().filter_map(|found| Some((ranks.get(found)?, found))).collect();
         ranked.sort_unstable_by_key(|(rank, _)| *rank);
         ranked.into_iter().map(|(_, reference)| reference).collect()
     }
 
-    /// Ranks all series anew if more than `most` of these have no rank.
-    fn rank(&self, found: impl Iterator<Item = SeriesRef>, most: usize) {
-        let unranked = {
-            let ranks = self.order.0.read();
-            found.filter(|reference| ranks.get(*reference).is_none()).count()
-        };
+    /// How many of these have no rank.
+    fn unranked(&self, found: impl Iterator<Item = SeriesRef>) -> usize {
+        let ranks = self.order.ranks.read();
+        found.filter(|reference| ranks.get(*reference).is_none()).count()
+    }
+
+    /// Ranks all series anew.
+    fn rank(&self) {
         // Whoever comes while somebody else ranks waits for it: that is faster than to sort by labels.
-        if unranked > most {
-            self.order.0.write().refresh(self);
-            // It took some fifty bytes of every series.
-            heap::give_back();
-        }
+        self.order.ranks.write().refresh(self);
+        self.order.by_labels.store(0, Relaxed);
+        // It took some fifty bytes of every series.
+        heap::give_back();
     }
 }

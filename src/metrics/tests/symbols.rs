@@ -93,3 +93,24 @@ fn labels_of_series_that_come_and_go_are_those_that_were_sent() {
     }
     assert!(sorted_by_rank && !expect.is_empty());
 }
+
+#[test]
+fn a_part_of_many_series_is_in_order_before_and_after_all_are_ranked() {
+    let f = open(|_| {});
+    let all: BTreeSet<Labels> = (0..1_500).map(|i| up(&format!("job-{}", i * 7_919 % 1_500))).collect();
+    let mut appender = f.store.appender(Origin::new("test"));
+    for labels in all.iter().rev() {
+        appender.sample(labels.as_encoded(), NOW, 0, 1.0).unwrap();
+    }
+    appender.commit().wait().unwrap();
+    let part = [Matcher::new(MatchOp::Regex, "job", "job-1.*").unwrap()];
+    let expect: Vec<Labels> = all.into_iter().filter(|labels| part[0].matches(labels.get("job").unwrap())).collect();
+    assert!(expect.len() > 256 && expect.len() * 2 < 1_500);
+    let ranked = || f.store.shared().order.is_ranked();
+    assert_eq!(names_of(&f.store, &part), expect);
+    assert!(!ranked(), "one selection of a part costs less than ranking all");
+    for _ in 0..5 {
+        assert_eq!(names_of(&f.store, &part), expect);
+    }
+    assert!(ranked());
+}
