@@ -64,6 +64,7 @@ impl Ranks {
         let (mut places, mut copies) = (Vec::new(), Vec::new());
         for shard in &shared.shards {
             let shard = shard.lock();
+            let before = fresh.len();
             places.push(vec![UNRANKED; shard.slots() as usize]);
             for (number, (slot, _)) in shard.iter().enumerate() {
                 let Some(reference) = shard.reference(slot) else { continue };
@@ -72,7 +73,12 @@ impl Ranks {
                     None => fresh.push((reference, number)),
                 }
             }
-            copies.push(Copied::of(shard.symbols(), shard.iter().map(|(_, series)| &series.labels)));
+            let copied = Copied::of(shard.symbols(), shard.iter().map(|(_, series)| &series.labels));
+            drop(shard);
+            // Labels of one shard are compared faster than those of two: those only have to be merged then.
+            let labels = |(_, number): &(SeriesRef, usize)| copied.encoded(*number);
+            fresh[before..].sort_unstable_by(|a, b| labels(a).compare(labels(b)));
+            copies.push(copied);
         }
         self.0 = places;
         live.sort_unstable_by_key(|(rank, _)| *rank);
@@ -93,7 +99,8 @@ fn merged<T>(
     mut fresh: Vec<T>,
     compare: impl Fn(&T, &T) -> Ordering,
 ) -> impl Iterator<Item = T> {
-    fresh.sort_unstable_by(&compare);
+    // The stable sort merges runs that are in order.
+    fresh.sort_by(&compare);
     let (mut ranked, mut fresh) = (ranked.peekable(), fresh.into_iter().peekable());
     std::iter::from_fn(move || match (ranked.peek(), fresh.peek()) {
         (Some(ranked), Some(before)) if compare(before, ranked).is_lt() => fresh.next(),

@@ -49,6 +49,7 @@ pub(super) fn put_label(coded: &mut Vec<u8>, symbol: Option<Symbol>, encoded: &[
 /// The labels of a shard that are written once. A copy shares their text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Symbols {
+    /// By symbol.
     texts: Vec<Text>,
     free: Vec<Symbol>,
 }
