@@ -55,12 +55,14 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    #[inline]
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], CodecError> {
         let (head, rest) = self.rest.split_at_checked(count).ok_or(SHORT)?;
         self.rest = rest;
         Ok(head)
     }
 
+    #[inline]
     pub fn u8(&mut self) -> Result<u8, CodecError> {
         let (&first, rest) = self.rest.split_first().ok_or(SHORT)?;
         self.rest = rest;
@@ -83,6 +85,7 @@ impl<'a> Reader<'a> {
         self.u64().map(f64::from_bits)
     }
 
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, CodecError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {

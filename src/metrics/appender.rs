@@ -60,6 +60,8 @@ pub struct Appender<'a> {
     batch: Batch,
     /// Of frames that were handed to the log already.
     tickets: Vec<Ticket>,
+    /// For labels of series that have exemplars.
+    buffer: Vec<u8>,
 }
 
 /// Bytes of a batch above which a frame goes to the log before the commit.
@@ -94,6 +96,7 @@ impl<'a> Appender<'a> {
             tally: Tally::default(),
             batch,
             tickets: Vec::new(),
+            buffer: Vec::new(),
         }
     }
 
@@ -206,7 +209,7 @@ impl<'a> Appender<'a> {
         let (id, labels) = {
             let shard = self.shared.shards[reference.shard as usize].lock();
             let series = shard.get(reference).ok_or(Refusal::UnknownSeries)?;
-            (series.id, shard.symbols().labels(&series.labels, &mut Vec::new()))
+            (series.id, shard.symbols().labels(&series.labels, &mut self.buffer))
         };
         if self.shared.exemplars.push(&labels, exemplar) {
             self.batch.push_exemplar(id, exemplar);

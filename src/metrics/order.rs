@@ -109,34 +109,37 @@ fn merged<T>(
     })
 }
 
+/// The place in a key.
+fn place(key: u64) -> usize {
+    key as u32 as usize
+}
+
 /// A series, with whatever goes with it.
 pub(super) type Named<T> = (Labels, SeriesRef, T);
 
 impl Shared {
     /// Series ascending by labels.
     pub(super) fn sorted<T>(&self, found: Vec<Named<T>>) -> impl Iterator<Item = Named<T>> {
-        let (mut ranked, mut fresh) = (Vec::new(), found);
-        let mut found = Vec::new();
-        if fresh.len() >= SMALL {
-            let unranked = self.unranked(fresh.iter().map(|(_, reference, _)| *reference));
-            if unranked > fresh.len() / 8
+        let references = || found.iter().map(|(_, reference, _)| *reference);
+        let mut keys = Vec::new();
+        if found.len() >= SMALL {
+            keys = self.keys(references());
+            let unranked = found.len() - keys.len();
+            if unranked > found.len() / 8
                 && self.order.by_labels.fetch_add(unranked, Relaxed) + unranked >= self.series_total.load(Relaxed)
             {
                 self.rank();
+                keys = self.keys(references());
             }
-            let ranks = self.order.ranks.read();
-            ranked.reserve(fresh.len());
-            found = std::mem::take(&mut fresh).into_iter().map(Some).collect();
-            for (place, entry) in found.iter_mut().enumerate() {
-                match entry.as_ref().and_then(|(_, reference, _)| ranks.get(*reference)) {
-                    Some(rank) => ranked.push(u64::from(rank) << 32 | place as u64),
-                    None => fresh.extend(entry.take()),
-                }
-            }
-            // A number each: what it stands for is moved once.
-            ranked.sort_unstable();
         }
-        let ranked = ranked.into_iter().filter_map(move |key| found.get_mut(key as u32 as usize)?.take());
+        let mut found: Vec<_> = found.into_iter().map(Some).collect();
+        let mut ranked = keys.iter().map(|key| place(*key)).peekable();
+        let entries = found.iter_mut().enumerate();
+        let fresh = entries.filter(|(at, _)| ranked.next_if_eq(at).is_none()).filter_map(|(_, entry)| entry.take());
+        let fresh = fresh.collect();
+        // A number each: what it stands for is moved once.
+        keys.sort_unstable();
+        let ranked = keys.into_iter().filter_map(move |key| found.get_mut(place(key))?.take());
         merged(ranked, fresh, |a, b| a.0.cmp(&b.0))
     }
 
@@ -152,19 +155,22 @@ impl Shared {
             return self.sorted(found).map(|(_, reference, ())| reference).collect();
         }
         // Labels of nearly all series at once would take a quarter of a kilobyte each.
-        if self.unranked(found.iter().copied()) > 0 {
+        let mut keys = self.keys(found.iter().copied());
+        if keys.len() < found.len() {
             self.rank();
+            keys = self.keys(found.iter().copied());
         }
-        let ranks = self.order.ranks.read();
-        let mut ranked: Vec<_> = found.into_iter().filter_map(|found| Some((ranks.get(found)?, found))).collect();
-        ranked.sort_unstable_by_key(|(rank, _)| *rank);
-        ranked.into_iter().map(|(_, reference)| reference).collect()
+        keys.sort_unstable();
+        keys.into_iter().filter_map(|key| found.get(place(key)).copied()).collect()
     }
 
-    /// How many of these have no rank.
-    fn unranked(&self, found: impl Iterator<Item = SeriesRef>) -> usize {
+    /// Of each of these that has a rank, the rank with its place among them.
+    fn keys(&self, found: impl Iterator<Item = SeriesRef>) -> Vec<u64> {
         let ranks = self.order.ranks.read();
-        found.filter(|reference| ranks.get(*reference).is_none()).count()
+        let key = |(place, reference)| ranks.get(reference).map(|rank| u64::from(rank) << 32 | place as u64);
+        let mut keys = Vec::with_capacity(found.size_hint().0);
+        keys.extend(found.enumerate().filter_map(key));
+        keys
     }
 
     /// Ranks all series anew.

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::codec::bytes::put_varint;
+use crate::codec::bytes::{Reader, put_varint};
 use crate::model::labels::{Labels, LabelsIter};
 
 /// The number of a label that is written once.
@@ -70,7 +70,7 @@ impl Text {
     fn new(encoded: &[u8]) -> Option<Self> {
         let piece = |part: &[u8]| {
             let mut piece = [0; PIECE];
-            piece.iter_mut().zip(part).for_each(|(to, from)| *to = *from);
+            piece[..part.len()].copy_from_slice(part);
             piece
         };
         Some(Self { len: u32::try_from(encoded.len()).ok()?, pieces: encoded.chunks(PIECE).map(piece).collect() })
@@ -105,7 +105,7 @@ impl Symbols {
     /// The labels of a series, in the encoding of sets each.
     #[inline]
     pub(super) fn encoded<'a>(&'a self, labels: &'a Coded) -> EncodedLabels<'a> {
-        EncodedLabels { texts: &self.texts, rest: &labels.0 }
+        EncodedLabels { texts: &self.texts, rest: Reader::new(&labels.0) }
     }
 
     /// The labels of a series, by way of a buffer.
@@ -144,7 +144,7 @@ const ROOM: usize = 1_024;
 #[derive(Clone, Debug)]
 pub(super) struct EncodedLabels<'a> {
     texts: &'a [Text],
-    rest: &'a [u8],
+    rest: Reader<'a>,
 }
 
 /// A label of a series.
@@ -168,14 +168,13 @@ impl<'a> Iterator for EncodedLabels<'a> {
 impl<'a> EncodedLabels<'a> {
     #[inline(always)]
     fn next_label(&mut self) -> Option<Label<'a>> {
-        let token = take_varint(&mut self.rest)?;
+        let token = self.rest.varint().ok()?;
         let number = (token >> 1) as usize;
         if token & 1 == 1 {
-            return self.texts.get(number).map(Label::Shared);
+            self.texts.get(number).map(Label::Shared)
+        } else {
+            self.rest.take(number).ok().map(Label::Own)
         }
-        let (label, rest) = self.rest.split_at_checked(number)?;
-        self.rest = rest;
-        Some(Label::Own(label))
     }
 
     /// The encoding of all of them as a set, in a buffer.
@@ -223,23 +222,6 @@ impl<'a> EncodedLabels<'a> {
     }
 }
 
-#[inline]
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let (mut value, mut shift) = (0, 0);
-    loop {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if *byte < 0x80 {
-            return Some(value);
-        }
-        shift += 7;
-        if shift > 63 {
-            return None;
-        }
-    }
-}
-
 /// Labels of some series of a shard, to be looked at when its lock is let go.
 #[derive(Debug)]
 pub(super) struct Copied {
@@ -263,7 +245,7 @@ impl Copied {
     pub(super) fn encoded(&self, number: usize) -> EncodedLabels<'_> {
         let begin = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
         let rest = self.ends.get(number).and_then(|end| self.bytes.get(begin..*end)).unwrap_or(&[]);
-        EncodedLabels { texts: &self.symbols.texts, rest }
+        EncodedLabels { texts: &self.symbols.texts, rest: Reader::new(rest) }
     }
 
     /// How many series there are.
